@@ -1,0 +1,94 @@
+"""The CPU runtime. Arrays are C-contiguous; every call that computes releases the GIL."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spec import Stage
+
+class EngineError(RuntimeError): ...
+
+class Machine:
+    """Cores, ISA and thread pool. `threads` 0 takes every physical core the process may use; `isa` "" the best there is.
+
+    KTD_ISA=scalar|avx2|avx512 overrides the choice; one the CPU lacks is refused.
+    """
+    def __init__(self, threads: int = 0, isa: str = "") -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def read_bandwidth(self, bytes: int) -> float:
+        """Bytes per second that all threads read together from a fresh buffer of this size."""
+
+class Weights:
+    """GGUF tensors mapped from their files. tensors: (name, file index, offset, GGUF type number, shape)."""
+    def __init__(self, files: Sequence[str], tensors: Sequence[tuple[str, int, int, int, tuple[int, ...]]]) -> None: ...
+    @property
+    def bytes(self) -> int: ...
+    def populate(self, begin: int, length: int) -> None:
+        """Bring bytes [begin, begin + length) of the tensors, counted through all of them, into memory."""
+
+class Model:
+    """Stages bound to weights, with scratch for steps of up to `max_tokens` tokens."""
+    def __init__(self, machine: Machine, weights: Weights, stages: Sequence[Stage], max_tokens: int) -> None: ...
+    @property
+    def scratch_bytes(self) -> int: ...
+    @property
+    def derived_bytes(self) -> int: ...
+    def forward(
+        self,
+        cache: KvCache,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        sequences: NDArray[np.int32],
+        pages: NDArray[np.int32],
+        rows: NDArray[np.int32],
+    ) -> NDArray[np.float32]:
+        """Logits [len(rows), vocab]; see engine.batch.Batch for the arguments."""
+
+class KvCache:
+    """Pages of cache rows for every attention stage of a model; `type` is "f16" or "f32"."""
+    def __init__(self, model: Model, pages: int, page_tokens: int, type: str = "f16") -> None: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def pages(self) -> int: ...
+    @property
+    def page_tokens(self) -> int: ...
+
+class Sampler:
+    """Chooses tokens for one request. Order: penalties, top-k, top-p, min-p, temperature, draw; temperature 0 is greedy."""
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repeat_penalty: float,
+        repeat_last_n: int,
+        presence_penalty: float,
+        frequency_penalty: float,
+        seed: int,
+    ) -> None: ...
+    def accept(self, token: int) -> None:
+        """Count a token (of the prompt or the answer) for the penalties."""
+    def sample(self, logits: NDArray[np.float32]) -> int:
+        """The next token of logits [vocab]; not yet accepted."""
+
+def tensor_types() -> list[tuple[int, str, int, int]]:
+    """(GGUF type number, name, weights per block, bytes per block) of every type the engine knows."""
+
+def dequantize(type: int, blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Weights of whole blocks, by the scalar reference."""
+
+def dot_reference(type: int, blocks: NDArray[np.uint8], x: NDArray[np.float32]) -> float:
+    """Scalar dot of one row with an activation, the activation stored as the type's kernels store it."""
+
+def matmul(machine: Machine, type: int, rows: NDArray[np.uint8], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The machine's kernel: rows [n, bytes], x [t, k] -> [t, n]."""
+
+def isas() -> list[str]:
+    """Every ISA this build has kernels for and this CPU can run, best first."""

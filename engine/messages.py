@@ -1,0 +1,123 @@
+"""What crosses the socket between the daemon and an engine worker, and nothing else does.
+
+One frame is a little-endian u32 length and a msgpack body: one record of `ToWorker` or `FromWorker`.
+Durations are nanoseconds, sizes are bytes.
+"""
+
+from typing import Literal
+
+import msgspec
+
+MAX_FRAME = 64 << 20
+
+FinishReason = Literal["stop", "length", "cancelled"]
+FailureKind = Literal["prompt_too_long", "bad_request", "engine"]
+RefusalKind = Literal["bad_file", "unsupported", "out_of_memory", "bad_option", "engine"]
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the next token is chosen. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 are off; `seed` None is random."""
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    max_tokens: int | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """A rendered prompt. Special tokens in `text` are recognised; BOS is added when the model wants it and it is absent.
+
+    `stops` end the answer and are not part of it. `markers` are special tokens whose text is wanted in the
+    answer (tool and thinking tags); all other special tokens are dropped from it.
+    """
+
+    text: str
+    stops: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Open these GGUF shards (in order) and make them ready. None means: choose."""
+
+    files: tuple[str, ...]
+    context: int | None = None
+    threads: int | None = None
+    cache_type: Literal["f16", "f32"] = "f16"
+
+
+class Job(msgspec.Struct, frozen=True, tag="job"):
+    id: int
+    prompt: Prompt
+    sampling: Sampling
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    id: int
+
+
+class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):
+    done: int
+    total: int
+
+
+class PlacementRow(msgspec.Struct, frozen=True):
+    """One line of the placement table: what went where, how large it is, and why."""
+
+    part: str
+    device: str
+    bytes: int
+    reason: str
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The worker is ready. `context` is the longest prompt plus answer it accepts, in tokens."""
+
+    architecture: str
+    context: int
+    memory: int
+    gpu_memory: int
+    placement: tuple[PlacementRow, ...]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The model was not loaded; the message says what was wrong, with the figures."""
+
+    kind: RefusalKind
+    message: str
+
+
+class Delta(msgspec.Struct, frozen=True, tag="delta"):
+    """Text that became certain in one step; never half a character, never part of a stop string."""
+
+    id: int
+    text: str
+    tokens: int
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The end of a job. `prompt_tokens` counts cached ones too; `context` is the ids of prompt and answer."""
+
+    id: int
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    prompt_ns: int
+    output_ns: int
+    context: tuple[int, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    id: int
+    kind: FailureKind
+    message: str
+
+
+ToWorker = Load | Job | Cancel
+FromWorker = LoadProgress | Loaded | Refused | Delta | Done | Failed

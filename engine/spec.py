@@ -1,0 +1,149 @@
+"""ModelSpec: a model as a list of stages, each a frozen record of facts and weight names.
+
+No device, no kernel, no loop over tokens. A backend walks the stages in order; each stage reads and writes the
+hidden state, float32 [tokens, dim], and adds its own residual.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor by its GGUF name and the shape it must have, GGUF order: the contiguous dimension first."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotary embedding. `frequencies` are radians per position, one per pair, with any scaling folded in.
+
+    `layout` says which elements make a pair: neighbours (2i, 2i+1), or the two halves (i, i + dims/2).
+    """
+
+    dims: int
+    frequencies: tuple[float, ...]
+    layout: Literal["adjacent", "halves"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    table: Weight  # {dim, vocab}
+    dim: int
+    vocab: int
+
+
+@dataclass(frozen=True, slots=True)
+class MlaAttention:
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+
+    The cache row is the normed latent [kv_lora] then the rotated key [rope.dims]. Either `q` or the three `q_a`,
+    `q_a_norm`, `q_b`; either `kv_b` or `k_b` and `v_b`.
+    """
+
+    heads: int
+    q_lora: int  # 0: q is one matrix
+    kv_lora: int
+    nope: int
+    value: int
+    rope: Rope
+    scale: float  # of the scores, YaRN's mscale squared included
+    eps: float
+    norm: Weight  # {dim}
+    kv_a: Weight  # {dim, kv_lora + rope}
+    kv_a_norm: Weight  # {kv_lora}
+    output: Weight  # {heads * value, dim}
+    q: Weight | None = None  # {dim, heads * (nope + rope)}
+    q_a: Weight | None = None  # {dim, q_lora}
+    q_a_norm: Weight | None = None  # {q_lora}
+    q_b: Weight | None = None  # {q_lora, heads * (nope + rope)}
+    k_b: Weight | None = None  # {nope, kv_lora, heads}
+    v_b: Weight | None = None  # {kv_lora, value, heads}
+    kv_b: Weight | None = None  # {kv_lora, heads * (nope + value)}; per head nope key rows, then value rows
+
+    @property
+    def cache_width(self) -> int:
+        return self.kv_lora + self.rope.dims
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A gated feed-forward block, down(silu(gate(x)) * up(x)), or `experts` of them stacked in dimension 2."""
+
+    width: int
+    gate: Weight  # {dim, width[, experts]}
+    up: Weight  # {dim, width[, experts]}
+    down: Weight  # {width, dim[, experts]}
+
+
+@dataclass(frozen=True, slots=True)
+class DenseFfn:
+    eps: float
+    norm: Weight  # {dim}
+    block: Gated
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Which experts a token takes and with what weights (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
+
+    Scores are softmax or sigmoid of the logits; `bias` is added for the choice only. With `groups` > 1 only the
+    `groups_used` best groups compete; a group is worth its best score, or the sum of its two best.
+    """
+
+    gating: Literal["softmax", "sigmoid"]
+    experts: int
+    used: int
+    groups: int
+    groups_used: int
+    group_score: Literal["max", "top2"]
+    normalise: bool
+    scale: float
+    logits: Weight  # {dim, experts}
+    bias: Weight | None = None  # {experts}
+
+
+@dataclass(frozen=True, slots=True)
+class MoeFfn:
+    eps: float
+    norm: Weight  # {dim}
+    router: Router
+    experts: Gated
+    shared: Gated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Final norm and logits [rows, vocab], only for the rows that need them."""
+
+    vocab: int
+    eps: float
+    norm: Weight  # {dim}
+    output: Weight  # {dim, vocab}
+
+
+Stage = Embed | MlaAttention | DenseFfn | MoeFfn | Head
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    architecture: str
+    dim: int
+    vocab: int
+    context: int  # tokens the model was trained for
+    stages: tuple[Stage, ...]
+
+
+def weights(part: object) -> Iterator[Weight]:
+    """Every weight of a stage or spec, in the order of the fields."""
+    if isinstance(part, Weight):
+        yield part
+    elif isinstance(part, tuple):
+        for item in part:
+            yield from weights(item)
+    elif hasattr(part, "__dataclass_fields__"):
+        for field in fields(part):
+            yield from weights(getattr(part, field.name))

@@ -1,0 +1,12 @@
+// One binding file per subject; each adds its classes and functions to the module.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace ktd {
+
+namespace nb = nanobind;
+
+void bind_machine(nb::module_& m);
+
+}  // namespace ktd
