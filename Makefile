@@ -1,38 +1,57 @@
+# Everything here works on a fresh Debian or Ubuntu with: python3 (3.11+) python3-venv python3-dev g++ make
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 MODEL  ?= demo
 PROMPT ?=
-BUILD  := build/engine
+CXX_FILES = $(shell git ls-files 'engine_cpp/*.h' 'engine_cpp/*.cpp' 'engine_cpp/*.inl')
+
+export MODEL PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev engine types format wheel clean
+.PHONY: help base run test check dev engine lint types rules format wheel clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/'
 
-run: $(VENV)/base.stamp ## chat with MODEL (the demo model), or answer PROMPT
-	@$(BIN)/ktd run $(MODEL) $(if $(PROMPT),"$(PROMPT)",$(if $(shell test -t 0 && echo tty),,"What is 12 + 30?"))
+run: base ## chat with MODEL (default: the demo model); answer PROMPT instead when it is given
+	@if [ -n "$$PROMPT" ]; then exec $(BIN)/ktd run "$$MODEL" "$$PROMPT" </dev/null; \
+	elif [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ktd run "$$MODEL"; \
+	else exec $(BIN)/ktd run "$$MODEL" "What is 12 + 30?" </dev/null; fi
 
-test: $(VENV)/dev.stamp ## run the whole test suite
-	$(BIN)/python -P -m pytest -q
+test: dev ## run the whole test suite (ARGS="-k name" for a part)
+	$(BIN)/python -P -m pytest -q $(ARGS)
 
-check: $(VENV)/dev.stamp types ## lint, format and types
+check: dev lint types rules ## lint, format, types and import rules
+
+wheel: dev ## build a wheel into dist/ and run the whole suite against it in a new venv
+	$(BIN)/python packaging/wheel.py
+
+engine: ## build the C++ engine again after an edit
+	@$(PYTHON) packaging/bootstrap.py engine
+
+dev: ## prepare .venv for development
+	@$(PYTHON) packaging/bootstrap.py dev
+
+base:
+	@$(PYTHON) packaging/bootstrap.py base
+
+lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files 'engine_cpp/*.h' 'engine_cpp/*.cpp' 'engine_cpp/*.inl' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
 types:
 	$(BIN)/python packaging/link_tree.py
 	MYPYPATH=build/types $(BIN)/python -m mypy -p ktd
 
-format: $(VENV)/dev.stamp ## format all code
+rules:
+	$(BIN)/python -P -m pytest -q tests/test_architecture.py
+
+format: dev ## format all code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	git ls-files 'engine_cpp/*.h' 'engine_cpp/*.cpp' 'engine_cpp/*.inl' | xargs $(BIN)/clang-format -i
-
-wheel: $(VENV)/dev.stamp ## build a wheel into dist/
-	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+	$(BIN)/clang-format -i $(CXX_FILES)
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV)
