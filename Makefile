@@ -27,8 +27,7 @@ check: dev lint types rules ## lint, format, types and import rules
 wheel: dev ## build a wheel into dist/ and run the whole suite against it in a new venv
 	$(BIN)/python packaging/wheel.py
 
-engine: ## build the C++ engine again after an edit
-	@$(PYTHON) packaging/bootstrap.py engine
+engine: base ## build the C++ engine again after an edit
 
 dev: ## prepare .venv for development
 	@$(PYTHON) packaging/bootstrap.py dev

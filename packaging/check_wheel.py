@@ -37,7 +37,7 @@ def build() -> Path:
 
 
 def install(wheel: Path) -> None:
-    """A new venv with the wheel and what its tests need; torch first, so that PyPI's CUDA build is not taken."""
+    """A new venv with the wheel and what its tests need; torch first: PyPI's has CUDA in it."""
     shutil.rmtree(ROOM, ignore_errors=True)
     phase("creating a new venv", [sys.executable, "-m", "venv", str(ROOM)])
     install_torch(PYTHON, read_project()["project"]["optional-dependencies"]["dev"])
