@@ -1,7 +1,7 @@
 """Prepare .venv for `make`: `python3 packaging/bootstrap.py base|dev`.
 
-`base` is what running ktd needs, `dev` adds what its tests need. A phase is skipped when nothing it depends on
-has changed. Only the standard library is used: there is nothing else yet.
+`base` is what running ktd needs, `dev` adds what its tests need. A phase is skipped while its inputs are the
+same as when it last succeeded. Only the standard library is used: there is nothing else yet.
 """
 
 from __future__ import annotations
@@ -50,9 +50,123 @@ def check_machine() -> None:
     if missing:
         names = " ".join(missing)
         stop(
-            f"ktd needs Python 3.11 or newer, not {sys.executable}.",
-            "Name another: make PYTHON=python3.12 ...",
+            f"{sys.executable} cannot build ktd: {names} missing.",
+            f"Debian, Ubuntu: sudo apt install {names}",
         )
+
+
+def make_venv() -> None:
+    if PYTHON.exists():
+        return
+    phase("creating .venv", [sys.executable, "-m", "venv", str(VENV)])
+
+
+def read_project() -> dict[str, Any]:
+    import tomllib  # 3.11 and later; an older Python was refused above
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def install_packages(project: dict[str, Any], level: str) -> None:
+    needed = project["build-system"]["requires"] + BUILD_TOOLS + project["project"]["dependencies"]
+    stamp = Stamp("base", needed)
+    if not stamp.fresh():
+        phase(f"installing {len(needed)} packages", [*pip("install"), *needed])
+        stamp.write()
+    if level == "dev":
+        install_dev(project["project"]["optional-dependencies"]["dev"])
+
+
+def install_dev(needed: list[str]) -> None:
+    stamp = Stamp("dev", needed)
+    if stamp.fresh():
+        return
+    install_torch(PYTHON, needed)
+    phase(f"installing {len(needed)} packages for development", [*pip("install"), *needed])
+    stamp.write()
+
+
+def install_torch(python: Path, needed: list[str]) -> None:
+    """Take torch from its CPU index when that can be reached; the tests need no more."""
+    torch = [name for name in needed if name.startswith("torch=")]
+    once = ["--no-deps", "--retries", "0", "--timeout", "10", "--extra-index-url", TORCH_CPU]
+    phase("installing torch for the tests", [*pip("install", python), *once, *torch])
+
+
+def build_engine(project: dict[str, Any]) -> None:
+    """Install ktd in editable form, which compiles the engine; later only compile what changed."""
+    build = ROOT / build_dir()
+    stamp = Stamp("ktd", [project["project"], project["build-system"], project["tool"]["scikit-build"]])
+    if stamp.fresh() and (build / "CMakeCache.txt").exists():
+        return rebuild_engine(build)
+    command = [*pip("install"), *from_source(), "--editable", str(ROOT)]
+    phase("building the engine (minutes, the first time)", command)
+    stamp.write()
+
+
+def rebuild_engine(build: Path) -> None:
+    """Build what is stale. An editable install does not follow C++ edits: the result is installed by hand."""
+    if "no work to do" in capture([str(VENV / "bin" / "ninja"), "-C", str(build), "-n"]):
+        return
+    cmake = str(VENV / "bin" / "cmake")
+    site = capture([str(PYTHON), "-c", "import sysconfig; print(sysconfig.get_path('platlib'))"]).strip()
+    phase("building the engine", [cmake, "--build", str(build)])
+    phase("installing the engine", [cmake, "--install", str(build), "--prefix", site])
+
+
+def build_dir() -> str:
+    """One build folder per Python version, relative to the root; wheels share it."""
+    return f"build/engine-{sys.implementation.cache_tag}"
+
+
+def from_source() -> list[str]:
+    """How pip shall build this project: with the tools in .venv, incrementally."""
+    return ["--no-deps", "--no-build-isolation", "--config-settings", f"build-dir={build_dir()}"]
+
+
+class Stamp:
+    """A file in .venv that holds the fingerprint of the inputs a phase last succeeded with."""
+
+    def __init__(self, name: str, inputs: Sequence[object]) -> None:
+        self._path = VENV / f"{name}.stamp"
+        text = json.dumps([sys.version, str(ROOT), *inputs], sort_keys=True)
+        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    def fresh(self) -> bool:
+        return self._path.exists() and self._path.read_text() == self._fingerprint
+
+    def write(self) -> None:
+        self._path.write_text(self._fingerprint)
+
+
+def pip(command: str, python: Path = PYTHON) -> list[str]:
+    return [str(python), "-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]
+
+
+def capture(command: Sequence[str]) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+
+def phase(what: str, command: Sequence[str]) -> None:
+    """Run one step with its output in the log; one line on the terminal says what and how long."""
+    print(f"ktd: {what} ... ", end="", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    with LOG.open("w") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT).returncode
+    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    if code:
+        stop(*LOG.read_text().splitlines()[-40:], f"{what} failed; the whole output is in {LOG}")
+
+
+def stop(*lines: str) -> NoReturn:
+    sys.exit("\n".join(["", *lines]))
+
+
+if __name__ == "__main__":
+    if sys.version_info < OLDEST:
+        stop(f"ktd needs Python 3.11 or newer, not {sys.executable}. Name another: make PYTHON=python3.12")
     if len(sys.argv) != 2 or sys.argv[1] not in ("base", "dev"):
         stop("usage: bootstrap.py base|dev")
     main(sys.argv[1])

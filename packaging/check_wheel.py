@@ -24,7 +24,7 @@ def main() -> None:
     ).stdout.strip()
     if not Path(installed).is_relative_to(ROOM):
         stop(f"the tests would import {installed}, not the wheel")
-    suite = [PYTHON, "-P", "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", ROOT / "tests"]
+    suite = [str(PYTHON), "-P", "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests")]
     sys.exit(subprocess.run(suite, cwd=ROOM).returncode)
 
 
