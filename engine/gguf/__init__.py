@@ -1,7 +1,7 @@
 """GGUF files, read with every count, length and offset checked (v2 and v3, little endian, splits).
 
-Source: the GGUF specification (ggml, docs/gguf.md). No byte of the file is trusted: whatever is wrong with it comes
-out as `GGUFError`, which names the file and the place.
+Source: the GGUF specification (ggml, docs/gguf.md). No byte of the file is trusted: whatever is wrong with it
+comes out as `GGUFError`, which names the file and the place.
 """
 
 from ktd.engine.gguf.cursor import GGUFError

@@ -105,7 +105,7 @@ def _read(descriptor: int, offset: int, length: int) -> bytes:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file; anything else is refused without waiting (opening a pipe would block)."""
+    """A descriptor of a regular file; anything else is refused, and without waiting: a pipe would block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:

@@ -23,7 +23,7 @@ class Gguf:
 
     @classmethod
     def open(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> "Gguf":
-        """Read and check the headers of one file, with its siblings if it is a part, or of all parts in order.
+        """Read and check the header of one file, with its siblings if it is a part, or of all parts in order.
 
         Raises `GGUFError`.
         """
