@@ -13,35 +13,39 @@ namespace ktd {
 
 // A tile of weight rows times a set of activation rows.
 struct Matmul {
-  const std::byte* rows;   // first weight row
-  size_t row_bytes;        // from one weight row to the next
+  const std::byte* rows;  // first weight row
+  size_t row_bytes;       // from one weight row to the next
   int64_t n_rows;
-  int64_t k;               // weights per row, a multiple of the type's block
-  const std::byte* acts;   // activation row 0, in the format of the weight type's traits
-  size_t act_bytes;        // from one activation row to the next
-  const int32_t* gather;   // token t reads activation row gather[t]; null: row t
+  int64_t k;              // weights per row, a multiple of the type's block
+  const std::byte* acts;  // activation row 0, in the format of the weight type's traits
+  size_t act_bytes;       // from one activation row to the next
+  const int32_t* gather;  // token t reads activation row gather[t]; null: row t
   int64_t n_tokens;
-  float* out;              // out[t * out_stride + r]
+  float* out;  // out[t * out_stride + r]
   int64_t out_stride;
 };
 using MatmulFn = void (*)(const Matmul&);
 
 // y[0..n) += sum over r of p[r] * row_r[0..n), for cache rows (F32 or F16).
-using MixRowsFn = void (*)(const std::byte* rows, size_t row_bytes, int64_t n_rows, const float* p, float* y, int64_t n);
+using MixRowsFn = void (*)(const std::byte* rows, size_t row_bytes, int64_t n_rows, const float* p, float* y,
+                           int64_t n);
 // Stores floats as a row of a cache type.
 using StoreRowFn = void (*)(const float* x, std::byte* dst, int64_t n);
 
 struct Kernels {
   Isa isa;
-  std::array<MatmulFn, kTypeSlots> matmul;       // never null for a type in all_traits(); scalar where no better exists
+  std::array<MatmulFn, kTypeSlots>
+      matmul;  // never null for a type in all_traits(); scalar where no better exists
   std::array<MixRowsFn, kTypeSlots> mix_rows;    // F32, F16, BF16; else null
   std::array<StoreRowFn, kTypeSlots> store_row;  // F32, F16, BF16; else null
-  void (*quantize_q8)(const float* x, std::byte* act, int64_t n);                 // n a multiple of 32
+  // Values [begin, begin + count) of an activation row of n, from x[0..count); begin and count are multiples
+  // of 32.
+  void (*quantize_q8)(const float* x, std::byte* act, int64_t n, int64_t begin, int64_t count);
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, int64_t n);
-  void (*silu_mul)(const float* gate, const float* up, float* y, int64_t n);      // y = silu(gate) * up
-  void (*axpy)(float a, const float* x, float* y, int64_t n);                     // y += a * x
+  void (*silu_mul)(const float* gate, const float* up, float* y, int64_t n);  // y = silu(gate) * up
+  void (*axpy)(float a, const float* x, float* y, int64_t n);                 // y += a * x
   float (*max)(const float* x, int64_t n);
-  float (*exp_sub_sum)(float* x, float shift, int64_t n);                         // x = exp(x - shift); returns the sum
+  float (*exp_sub_sum)(float* x, float shift, int64_t n);  // x = exp(x - shift); returns the sum
 };
 
 const Kernels& kernels(Isa isa);

@@ -1,0 +1,79 @@
+#include "run/model.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "stages.h"
+#include "subjects.h"
+
+namespace ktd {
+
+using namespace nb::literals;
+
+namespace {
+
+using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+
+void make_model(Model* self, Machine& machine, const Weights& weights, nb::sequence stages,
+                int64_t max_tokens) {
+  if (max_tokens < 1) throw EngineError("max_tokens must be at least 1, not " + std::to_string(max_tokens));
+  ModelFacts facts{.dim = 0, .vocab = 0, .max_tokens = max_tokens, .cache_widths = {}, .derived_bytes = 0};
+  auto bound = read_stages(stages, weights, machine, facts);
+  if (facts.dim == 0) throw EngineError("a model starts with an Embed stage");
+  new (self) Model(machine, facts, std::move(bound));
+}
+
+void make_cache(KvCache* self, const Model& model, int64_t pages, int64_t page_tokens,
+                const std::string& type) {
+  if (type != "f16" && type != "f32") throw EngineError("a KV cache is f16 or f32, not '" + type + "'");
+  new (self) KvCache(model.facts().cache_widths, pages, page_tokens,
+                     type == "f16" ? TensorType::F16 : TensorType::F32);
+}
+
+std::span<const int32_t> span(const Ints& array) {
+  return {array.data(), array.size()};
+}
+
+Logits forward(Model& self, KvCache& cache, const Ints& tokens, const Ints& positions, const Ints& sequences,
+               const Table& pages, const Ints& rows) {
+  const size_t count = rows.size(), vocab = static_cast<size_t>(self.facts().vocab);
+  auto logits = std::make_unique<float[]>(count * vocab);
+  {
+    nb::gil_scoped_release unlocked;
+    self.forward(cache,
+                 {.tokens = span(tokens),
+                  .positions = span(positions),
+                  .sequences = span(sequences),
+                  .rows = span(rows),
+                  .pages = pages.data(),
+                  .page_rows = static_cast<int64_t>(pages.shape(0)),
+                  .page_columns = static_cast<int64_t>(pages.shape(1))},
+                 logits.get());
+  }
+  float* data = logits.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  return Logits(data, {count, vocab}, owner);
+}
+
+}  // namespace
+
+void bind_model(nb::module_& m) {
+  nb::class_<Model>(m, "Model")
+      .def("__init__", &make_model, "machine"_a, "weights"_a, "stages"_a, "max_tokens"_a,
+           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+      .def_prop_ro("scratch_bytes", &Model::scratch_bytes)
+      .def_prop_ro("derived_bytes", [](const Model& self) { return self.facts().derived_bytes; })
+      .def("forward", &forward, "cache"_a, "tokens"_a, "positions"_a, "sequences"_a, "pages"_a, "rows"_a);
+  nb::class_<KvCache>(m, "KvCache")
+      .def("__init__", &make_cache, "model"_a, "pages"_a, "page_tokens"_a, "type"_a = "f16")
+      .def_prop_ro("bytes", &KvCache::bytes)
+      .def_prop_ro("pages", &KvCache::pages)
+      .def_prop_ro("page_tokens", &KvCache::page_tokens);
+}
+
+}  // namespace ktd

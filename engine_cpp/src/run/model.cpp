@@ -1,0 +1,62 @@
+#include "run/model.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace ktd {
+namespace {
+
+size_t most_scratch(const std::vector<std::unique_ptr<Stage>>& stages, int64_t tokens, int threads) {
+  size_t most = 0;
+  for (const auto& stage : stages) most = std::max(most, stage->scratch_bytes(tokens, threads));
+  return most;
+}
+
+void check_range(const char* what, std::span<const int32_t> values, int64_t limit) {
+  for (int32_t value : values)
+    if (value < 0 || value >= limit)
+      throw EngineError(std::string(what) + " " + std::to_string(value) + " is not in 0 to " +
+                        std::to_string(limit - 1));
+}
+
+}  // namespace
+
+Model::Model(Machine& machine, ModelFacts facts, std::vector<std::unique_ptr<Stage>> stages)
+    : machine_(machine),
+      facts_(std::move(facts)),
+      stages_(std::move(stages)),
+      hidden_(facts_.max_tokens * facts_.dim * sizeof(float), "the hidden state"),
+      scratch_(most_scratch(stages_, facts_.max_tokens, machine.pool.size()), "the scratch of a step") {}
+
+void Model::forward(KvCache& cache, const Batch& batch, float* logits) {
+  check(cache, batch);
+  Step step{machine_.kernels, batch,          cache, reinterpret_cast<float*>(hidden_.data()),
+            logits,           scratch_.data()};
+  machine_.pool.run([&](Team& team) {
+    for (const auto& stage : stages_) stage->run(team, step);
+  });
+}
+
+void Model::check(const KvCache& cache, const Batch& batch) const {
+  if (batch.size() < 1 || batch.size() > facts_.max_tokens)
+    throw EngineError("a step takes 1 to " + std::to_string(facts_.max_tokens) + " tokens, not " +
+                      std::to_string(batch.size()));
+  if (batch.positions.size() != batch.tokens.size() || batch.sequences.size() != batch.tokens.size())
+    throw EngineError("tokens, positions and sequences differ in length");
+  if (cache.layers() != facts_.cache_widths.size()) throw EngineError("the cache was made for another model");
+  if (static_cast<int64_t>(batch.rows.size()) > facts_.max_tokens)
+    throw EngineError("more rows of logits are wanted than a step has tokens");
+  check_range("token", batch.tokens, facts_.vocab);
+  check_range("row", batch.rows, batch.size());
+  check_range("sequence", batch.sequences, batch.page_rows);
+  check_range("position", batch.positions, batch.page_columns * cache.page_tokens());
+  for (int64_t t = 0; t < batch.size(); ++t) {
+    const int64_t used = batch.positions[t] / cache.page_tokens() + 1;
+    check_range("page", {batch.pages_of(t), static_cast<size_t>(used)}, cache.pages());
+  }
+}
+
+}  // namespace ktd

@@ -1,0 +1,94 @@
+#include "stages/gated.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+#include "stages/project.h"
+
+namespace ktd {
+namespace {
+
+const Share& share_of_tile(const Share* shares, int64_t n, int64_t tile) {
+  return *(std::upper_bound(shares, shares + n, tile,
+                            [](int64_t at, const Share& share) { return at < share.tiles_before; }) -
+           1);
+}
+
+// A product for some tokens of a share, its input rows gathered or in order.
+void multiply_share(const Kernels& kernels, const Matrix& stack, const Share& share, const Activations& input,
+                    int64_t input_row, const int32_t* gather, const Tile& tile, float* out) {
+  kernels.matmul[static_cast<size_t>(stack.traits->type)]({.rows = stack.row(tile.row, share.which),
+                                                           .row_bytes = stack.row_bytes,
+                                                           .n_rows = tile.rows,
+                                                           .k = stack.k,
+                                                           .acts = input.data(stack.traits, input_row),
+                                                           .act_bytes = input.row_bytes(stack.traits),
+                                                           .gather = gather,
+                                                           .n_tokens = tile.tokens,
+                                                           .out = out,
+                                                           .out_stride = kTileRows});
+}
+
+void gate_up_tile(const Kernels& kernels, const Activations& input, const Share& share, const Tile& tile) {
+  float gate[kTileTokens * kTileRows], up[kTileTokens * kTileRows];
+  const int32_t* gather = share.tokens ? share.tokens + tile.token : nullptr;
+  const int64_t row = share.tokens ? 0 : tile.token;
+  multiply_share(kernels, share.stack->gate, share, input, row, gather, tile, gate);
+  multiply_share(kernels, share.stack->up, share, input, row, gather, tile, up);
+  for (int64_t t = 0; t < tile.tokens; ++t) {
+    const int64_t slot = share.first + tile.token + t;
+    kernels.silu_mul(gate + t * kTileRows, up + t * kTileRows, share.inner->row(slot) + tile.row, tile.rows);
+    share.inner->publish(kernels, slot, tile.row, tile.rows);
+  }
+}
+
+void down_tile(const Kernels& kernels, const Share& share, const Tile& tile, float* hidden) {
+  const Matrix& down = share.stack->down;
+  float product[kTileTokens * kTileRows];
+  multiply_share(kernels, down, share, *share.inner, share.first + tile.token, nullptr, tile, product);
+  for (int64_t t = 0; t < tile.tokens; ++t) {
+    const int64_t at = tile.token + t, token = share.tokens ? share.tokens[at] : at;
+    kernels.axpy(share.weights ? share.weights[at] : 1.0f, product + t * kTileRows,
+                 hidden + token * down.rows + tile.row, tile.rows);
+  }
+}
+
+}  // namespace
+
+void check_gated(const Gated& gated, const char* name) {
+  if (gated.down.traits->act == ActFormat::Q8 && gated.width() % kTileRows != 0)
+    throw EngineError("tensor " + std::string(name) + ": quantised, but its " +
+                      std::to_string(gated.width()) + " inputs are not a multiple of " +
+                      std::to_string(kTileRows));
+}
+
+int64_t count_tiles(Share* shares, int64_t n) {
+  int64_t tiles = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    shares[i].tiles_before = tiles;
+    tiles += Tiling(shares[i].stack->width(), shares[i].count).count();
+  }
+  return tiles;
+}
+
+void run_gate_up(Team& team, const Kernels& kernels, const Activations& input, const Share* shares, int64_t n,
+                 int64_t tiles) {
+  team.each(tiles, [&](int64_t i) {
+    const Share& share = share_of_tile(shares, n, i);
+    gate_up_tile(kernels, input, share, Tiling(share.stack->width(), share.count).at(i - share.tiles_before));
+  });
+}
+
+void run_down(Team& team, const Kernels& kernels, const Share* shares, int64_t n, float* hidden) {
+  const int64_t dim = shares[0].stack->down.rows;
+  team.each((dim + kTileRows - 1) / kTileRows, [&](int64_t i) {
+    const int64_t row = i * kTileRows, rows = std::min(kTileRows, dim - row);
+    for (int64_t s = 0; s < n; ++s)
+      for (int64_t token = 0; token < shares[s].count; token += kTileTokens)
+        down_tile(kernels, shares[s], {row, rows, token, std::min(kTileTokens, shares[s].count - token)},
+                  hidden);
+  });
+}
+
+}  // namespace ktd

@@ -1,0 +1,44 @@
+// The two phases that all feed-forward blocks share: gate and up with activation, then down.
+#pragma once
+
+#include <cstdint>
+
+#include "machine/pool.h"
+#include "stages/activations.h"
+#include "weights/tensor.h"
+
+namespace ktd {
+
+// down(silu(gate(x)) * up(x)), or a stack of such blocks.
+struct Gated {
+  Matrix gate, up, down;
+  int64_t width() const { return gate.rows; }
+};
+
+// The tokens that one block of a stack works on in this step.
+struct Share {
+  const Gated* stack;
+  int64_t which;             // block of the stack
+  int64_t count;             // tokens
+  const int32_t* tokens;     // [count]; null: all in order
+  const float* weights;      // [count] factors of the block's output; null: one
+  const Activations* inner;  // [.., width] what gate and up make; this share's rows start at `first`
+  int64_t first;
+  int64_t tiles_before;  // of the shares before this one, in the first phase
+};
+
+// Throws EngineError unless the three weights fit a quantised intermediate: `name` is for the message.
+void check_gated(const Gated& gated, const char* name);
+
+// Fills in tiles_before; returns the tiles of all shares.
+int64_t count_tiles(Share* shares, int64_t n);
+
+// Phase: inner = silu(gate . x) * up . x for every share.
+void run_gate_up(Team& team, const Kernels& kernels, const Activations& input, const Share* shares, int64_t n,
+                 int64_t tiles);
+
+// Phase: hidden[token] += weight * down . inner, shares in order for every row, so sums never depend on the
+// threads.
+void run_down(Team& team, const Kernels& kernels, const Share* shares, int64_t n, float* hidden);
+
+}  // namespace ktd

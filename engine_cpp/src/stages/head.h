@@ -1,0 +1,25 @@
+#pragma once
+
+#include "stages/stage.h"
+#include "weights/tensor.h"
+
+namespace ktd {
+
+// logits[i] = output . norm(hidden[rows[i]]): only for the rows that are wanted.
+class Head : public Stage {
+ public:
+  Head(float eps, const Tensor& norm, const Tensor& output)
+      : eps_(eps), norm_(reinterpret_cast<const float*>(norm.data)), output_(matrix(output)) {}
+  size_t scratch_bytes(int64_t tokens, int threads) const override;
+  void run(Team& team, Step& step) const override;
+
+  int64_t vocab() const { return output_.rows; }
+
+ private:
+  struct Buffers;
+  const float eps_;
+  const float* norm_;    // [dim]
+  const Matrix output_;  // {dim, vocab}
+};
+
+}  // namespace ktd

@@ -1,0 +1,65 @@
+// Multi-head latent attention, absorbed: scores and values are taken in the latent space of the cache rows.
+#pragma once
+
+#include <vector>
+
+#include "base/memory.h"
+#include "stages/activations.h"
+#include "stages/rotary.h"
+#include "stages/stage.h"
+#include "weights/tensor.h"
+
+namespace ktd {
+
+struct MlaFacts {
+  int64_t heads;
+  int64_t kv_lora;  // latent values of a cache row; the rotated key follows them
+  int64_t nope;     // per head: values of q and k without position
+  int64_t value;    // per head: values of v
+  float scale;      // of the scores
+  float eps;
+  size_t layer;  // of the cache
+  Rotary rotary;
+};
+
+// Null where the model has none: q alone, or q_a, q_a_norm and q_b; kv_b alone, or k_b and v_b.
+struct MlaTensors {
+  const Tensor *norm, *q, *q_a, *q_a_norm, *q_b, *kv_a, *kv_a_norm, *k_b, *v_b, *kv_b, *output;
+};
+
+class MlaAttention : public Stage {
+ public:
+  // Derives k_b from kv_b where needed, with the pool. Throws EngineError when facts and tensors do not fit
+  // together.
+  MlaAttention(MlaFacts facts, const MlaTensors& tensors, Pool& pool);
+  size_t scratch_bytes(int64_t tokens, int threads) const override;
+  void run(Team& team, Step& step) const override;
+
+  int64_t cache_width() const { return facts_.kv_lora + facts_.rotary.dims(); }
+  size_t derived_bytes() const { return derived_.bytes(); }
+
+ private:
+  struct Buffers;
+  struct Heads;
+  int64_t q_width() const { return facts_.heads * (facts_.nope + facts_.rotary.dims()); }
+  void take_in(const Buffers& b, const Step& step, int64_t t) const;
+  void latents(const Buffers& b, const Step& step, int64_t t) const;
+  void attend(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
+  void absorb(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
+  void look_back(const Heads& h, const Step& step, int64_t t) const;
+  void look_at_page(const Heads& h, const Step& step, const std::byte* page, int64_t rows) const;
+  void expand(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
+
+  const MlaFacts facts_;
+  Memory derived_;
+  const float *norm_, *q_a_norm_, *kv_a_norm_;
+  const bool low_rank_q_;
+  const Matrix q_in_;    // {dim, q_lora} or {dim, heads * (nope + rope)}
+  const Matrix q_b_;     // {q_lora, heads * (nope + rope)}; unused without q_lora
+  const Matrix kv_a_;    // {dim, kv_lora + rope}
+  const Matrix k_b_;     // {nope, kv_lora} per head
+  const Matrix v_b_;     // {kv_lora, value} per head
+  const Matrix output_;  // {heads * value, dim}
+};
+
+}  // namespace ktd

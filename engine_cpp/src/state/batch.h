@@ -1,0 +1,22 @@
+// What one step computes; the arrays belong to the caller. See engine/batch.py.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace ktd {
+
+struct Batch {
+  std::span<const int32_t> tokens;     // [n] ids
+  std::span<const int32_t> positions;  // [n]
+  std::span<const int32_t> sequences;  // [n] row of `pages`
+  std::span<const int32_t> rows;       // [m] tokens whose logits are wanted
+  const int32_t* pages;                // [sequences, page_columns]
+  int64_t page_rows;
+  int64_t page_columns;
+
+  int64_t size() const { return static_cast<int64_t>(tokens.size()); }
+  const int32_t* pages_of(int64_t token) const { return pages + sequences[token] * page_columns; }
+};
+
+}  // namespace ktd

@@ -1,0 +1,47 @@
+// Weights as the stages see them: typed views into mapped files or derived memory. A view owns nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quant/type.h"
+
+namespace ktd {
+
+struct Tensor {
+  std::string name;
+  const TypeTraits* traits;
+  std::vector<int64_t> shape;  // GGUF order: the contiguous dimension first
+  const std::byte* data;
+  size_t bytes;
+
+  int64_t dim(size_t i) const { return i < shape.size() ? shape[i] : 1; }
+};
+
+// `count` matrices of `rows` rows of `k` weights: one for a plain weight, one per expert or head for a stack.
+struct Matrix {
+  const TypeTraits* traits;
+  const std::byte* data;
+  int64_t k;
+  int64_t rows;
+  int64_t count;
+  size_t row_bytes;
+  size_t stride;  // bytes from one matrix to the next
+
+  const std::byte* row(int64_t r, int64_t which = 0) const { return data + which * stride + r * row_bytes; }
+};
+
+inline Matrix matrix(const Tensor& tensor) {
+  const size_t row_bytes = tensor.traits->row_bytes(tensor.dim(0));
+  return {tensor.traits,
+          tensor.data,
+          tensor.dim(0),
+          tensor.dim(1),
+          tensor.dim(2),
+          row_bytes,
+          row_bytes * tensor.dim(1)};
+}
+
+}  // namespace ktd
