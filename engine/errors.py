@@ -1,0 +1,32 @@
+"""The engine's errors.
+
+EngineError
+├── LoadRefused    the model cannot be loaded; nothing is kept of it
+├── JobFailed      one request failed; the worker goes on
+└── WorkerDied     the worker process ended without being asked to
+
+A worker raises the first two, sends them as `Refused` and `Failed`, and the client raises them again for the daemon.
+(`GGUFError`, of a file that is no GGUF, reaches the daemon as `LoadRefused` of kind "bad_file".)
+"""
+
+from ktd.engine.messages import FailureKind, RefusalKind
+
+
+class EngineError(Exception):
+    """The text is for people: it names what was wrong, with the figures."""
+
+
+class LoadRefused(EngineError):
+    def __init__(self, kind: RefusalKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class JobFailed(EngineError):
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class WorkerDied(EngineError):
+    """Says how it ended (exit code or signal) and the last lines it wrote."""
