@@ -1,0 +1,22 @@
+"""Sequence: one growing text in the cache."""
+
+from dataclasses import dataclass, field
+
+from ktd.engine.prefix import Node
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and its answer so far, and where the cache rows of the first `computed` tokens are."""
+
+    tokens: list[int]
+    prompt_tokens: int
+    computed: int = 0
+    pages: list[int] = field(default_factory=list)
+    node: Node | None = None  # the last of its pages in the prefix cache
+    cached_tokens: int | None = None  # prompt tokens found in the cache when it first ran
+
+    @property
+    def decoding(self) -> bool:
+        """Only its newest token is still to be computed."""
+        return self.computed == len(self.tokens) - 1
