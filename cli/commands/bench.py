@@ -1,0 +1,53 @@
+"""`ktd bench`: the engine's own benchmark, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from ktd.cli import session
+from ktd.cli.client import Client
+from ktd.cli.commands.import_ import absolute, check, shards
+
+
+@click.command("bench")
+@click.argument("model", metavar="MODEL_OR_FILE")
+@click.option("--prompt", type=click.IntRange(1), metavar="N", help="Tokens to read at once (prefill).")
+@click.option("--generate", type=click.IntRange(1), metavar="N", help="Tokens to write one by one (decode).")
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: every physical core]"
+)
+@click.option("--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.")
+@click.option("--json", "json", is_flag=True, flag_value=True, help="Print the measurements as JSON.")
+def command(model: str, **options: int | bool | None) -> None:
+    """Measure prefill and decode speed on this machine.
+
+    \b
+      ktd bench demo
+      ktd bench ~/models/r1-00001-of-00009.gguf --threads 16
+      ktd bench demo --prompt 512 --generate 128 --repeat 5 --json
+
+    The model is loaded in a process of its own; a busy daemon beside it makes the figures worse.
+    """
+    files: list[str] = []
+    path = absolute(Path(model))
+    if path.exists():
+        files = [str(file) for file in shards(path)]
+        check(path)
+    else:
+        session.run(lambda client: ask(client, model, files))
+    flags = [word for name, value in options.items() for word in flag(name, value)]
+    engine = [sys.executable, "-P", "-m", "ktd.engine.bench", *flags, *files]
+    sys.exit(subprocess.run(engine).returncode)
+
+
+async def ask(client: Client, model: str, files: list[str]) -> None:
+    """Have the daemon say where the files of a registered model are."""
+    files += await client.files(model)
+
+
+def flag(name: str, value: int | bool | None) -> list[str]:
+    if value is None or value is False:
+        return []
+    return [f"--{name}"] if value is True else [f"--{name}", str(value)]

@@ -1,0 +1,21 @@
+import click
+
+from ktd.cli import session
+from ktd.cli.client import Client
+
+
+@click.command("cp")
+@click.argument("source")
+@click.argument("destination")
+def command(source: str, destination: str) -> None:
+    """Give a model a second name. Its files are shared, not copied.
+
+    \b
+      ktd cp deepseek-r1:iq1_s r1
+    """
+
+    async def copy(client: Client) -> None:
+        await client.request("POST", "/api/copy", {"source": source, "destination": destination})
+        click.echo(f"copied '{source}' to '{destination}'")
+
+    session.run(copy)

@@ -1,0 +1,93 @@
+"""`ktd run`: one answer, or a conversation."""
+
+import sys
+
+import click
+
+from ktd.cli import session
+from ktd.cli.answer import Style
+from ktd.cli.chat import THINK, Chat
+from ktd.cli.client import Client, NotFound
+
+DEMO = {"demo", "demo:latest"}
+THINK_HELP = "Think first: true, false, low, medium, high or max.  [default: as the model does]"
+
+
+class Run(click.Command):
+    """`--think` takes a value only after `=`, so that a prompt can follow it, as people know it from Ollama."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--think=true" if word == "--think" else word for word in args])
+
+
+@click.command("run", cls=Run)
+@click.argument("model")
+@click.argument("prompt", nargs=-1)
+@click.option("--verbose", is_flag=True, help="Print timings after each answer.")
+@click.option("--hidethinking", is_flag=True, help="Do not show the model's thinking.")
+@click.option("--think", type=click.Choice(list(THINK)), metavar="[=LEVEL]", help=THINK_HELP)
+@click.option("--keepalive", metavar="TIME", help="How long the model stays in memory after: 5m, 24h, 0, -1.")
+@click.option("--nowordwrap", is_flag=True, help="Break lines anywhere, not at words.")
+def command(
+    model: str,
+    prompt: tuple[str, ...],
+    verbose: bool,
+    hidethinking: bool,
+    think: str | None,
+    keepalive: str | None,
+    nowordwrap: bool,
+) -> None:
+    """Chat with a model, or answer one prompt.
+
+    \b
+      ktd run demo                         a conversation; /? in it helps
+      ktd run demo "What is 12 + 30?"      one answer
+      ktd run r1 "Sum this up" < notes.md  the file goes before the prompt
+      ktd run r1 --think=false --verbose "Name three rivers."
+
+    Without a prompt and without a terminal the model is only loaded. When no daemon answers, one is started
+    for the length of this command.
+    """
+    style = Style(hide_thinking=hidethinking, word_wrap=not nowordwrap, verbose=verbose)
+    chat = Chat(model, style, think=None if think is None else THINK[think], keep_alive=keepalive)
+    question = "\n".join(part for part in (piped(), " ".join(prompt)) if part)
+    interactive = not prompt and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    session.run(lambda client: converse(client, chat) if interactive else answer(client, chat, question))
+
+
+def piped() -> str:
+    """What another program wrote into this one; a terminal is not read."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    return sys.stdin.read().rstrip("\n")
+
+
+async def answer(client: Client, chat: Chat, question: str) -> None:
+    await find(client, chat.model)
+    await (chat.say(client, question) if question else chat.load(client))
+
+
+async def converse(client: Client, chat: Chat) -> None:
+    from ktd.cli.repl import Repl
+
+    await find(client, chat.model)
+    await Repl(client, chat).run()
+
+
+async def find(client: Client, model: str) -> None:
+    """Refuse an unknown model before anything is loaded; the demo, which comes with ktd, is made again."""
+    try:
+        await client.show(model)
+    except NotFound as error:
+        if model.strip().lower() not in DEMO:
+            raise NotFound(
+                404, f"{error.message}; `ktd list` shows what there is, `ktd import` adds to it"
+            ) from None
+        await restore_demo(client)
+
+
+async def restore_demo(client: Client) -> None:
+    from ktd.cli.progress import show
+
+    await show(client.stream("/api/import", {"demo": True}, local=True))
+    click.echo("the demo model had been removed: it is back", err=True)
