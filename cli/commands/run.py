@@ -14,7 +14,7 @@ THINK_HELP = "Think first: true, false, low, medium, high or max.  [default: as 
 
 
 class Run(click.Command):
-    """`--think` takes a value only after `=`, so that a prompt can follow it, as people know it from Ollama."""
+    """`--think` takes a value only after `=`, as in Ollama, so that a prompt can follow it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--think=true" if word == "--think" else word for word in args])
