@@ -1,0 +1,228 @@
+"""Small random DeepSeek models: made by transformers, exported to GGUF as llama.cpp's converter names and shapes them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    DeepseekV2Config,
+    DeepseekV2ForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    PreTrainedModel,
+)
+
+Array = NDArray[np.float32]
+
+SHAPE = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "moe_intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 64,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 32,
+    "first_k_dense_replace": 1,
+    "max_position_embeddings": 256,
+    "attn_implementation": "eager",
+    "experts_implementation": "eager",
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "mscale": 0.707,
+    "mscale_all_dim": 0.707,
+}
+V3 = {
+    "n_routed_experts": 16,
+    "num_experts_per_tok": 4,
+    "n_group": 4,
+    "topk_group": 2,
+    "n_shared_experts": 1,
+    "num_mtp_layers": 0,
+}
+V2 = {"n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 2, "routed_scaling_factor": 1.5}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "v3": {**V3, "q_lora_rank": 48},
+    "v3-yarn": {**V3, "q_lora_rank": 48, "rope_parameters": YARN},
+    "v3-no-q-lora": {**V3, "q_lora_rank": None},
+    "v2-lite": {**V2, "q_lora_rank": None, "topk_method": "greedy"},
+    "v2-lite-yarn": {**V2, "q_lora_rank": None, "topk_method": "greedy", "rope_parameters": YARN},
+    "v2-groups": {
+        **V2,
+        "q_lora_rank": 48,
+        "topk_method": "group_limited_greedy",
+        "n_group": 4,
+        "topk_group": 2,
+    },
+}
+
+WEIGHTS = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_a_norm": "self_attn.q_a_layernorm",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
+
+
+def make(variant: str, *, half: bool, seed: int = 7) -> PreTrainedModel:
+    """A random model whose logits and routings are spread out; `half` rounds what a 16-bit file would round."""
+    torch.manual_seed(seed)
+    facts = SHAPE | VARIANTS[variant]
+    if variant.startswith("v3"):
+        model: PreTrainedModel = DeepseekV3ForCausalLM(DeepseekV3Config(**facts))
+    else:
+        model = DeepseekV2ForCausalLM(DeepseekV2Config(**facts))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            spread = 0.2 if name.endswith("norm.weight") else 1.5 * weight.shape[-1] ** -0.5
+            weight.normal_(1.0 if name.endswith("norm.weight") else 0.0, spread)
+            if half and weight.dim() > 1 and not name.endswith("mlp.gate.weight"):
+                weight.copy_(weight.half().float())
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.normal_(0.0, 0.1)
+    return model.eval()
+
+
+def logits(
+    model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch.float32
+) -> NDArray[np.float64]:
+    """[tokens, vocab] of one sequence, read in one go."""
+    with torch.no_grad():
+        out = model.to(dtype)(torch.tensor([tokens])).logits[0].double().numpy()
+    model.to(torch.float32)
+    return np.asarray(out, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """`style` split: k_b and v_b, the keys of today; kvb: kv_b only, the keys of early 2025."""
+
+    style: str = "split"
+    half: bool = False
+
+
+def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
+    config = model.config
+    writer = gguf.GGUFWriter(path, "deepseek2")
+    _write_metadata(writer, config, how.style)
+    state = {name: value.float().numpy() for name, value in model.state_dict().items()}
+    for name, value, narrow in _tensors(state, config, how.style):
+        kind = np.float16 if how.half and narrow else np.float32
+        writer.add_tensor(name, np.ascontiguousarray(value, dtype=kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _tensors(state: dict[str, Array], config: Any, style: str) -> Any:
+    """(GGUF name, values, whether a 16-bit file stores it in 16 bits)"""
+    yield "token_embd.weight", state["model.embed_tokens.weight"], True
+    yield "output_norm.weight", state["model.norm.weight"], False
+    yield "output.weight", state["lm_head.weight"], True
+    for i in range(config.num_hidden_layers):
+        block, layer = f"blk.{i}.", f"model.layers.{i}."
+        for ours, theirs in WEIGHTS.items():
+            if (value := state.get(layer + theirs + ".weight")) is not None:
+                yield block + ours + ".weight", value, value.ndim > 1 and ours != "ffn_gate_inp"
+        yield from _kv_b(state[layer + "self_attn.kv_b_proj.weight"], block, config, style)
+        if (bias := state.get(layer + "mlp.gate.e_score_correction_bias")) is not None:
+            yield block + "exp_probs_b.bias", bias, False
+        if (gate_up := state.get(layer + "mlp.experts.gate_up_proj")) is not None:
+            width = config.moe_intermediate_size
+            yield block + "ffn_gate_exps.weight", gate_up[:, :width], True
+            yield block + "ffn_up_exps.weight", gate_up[:, width:], True
+            yield block + "ffn_down_exps.weight", state[layer + "mlp.experts.down_proj"], True
+
+
+def _kv_b(kv_b: Array, block: str, config: Any, style: str) -> Any:
+    if style == "kvb":
+        yield block + "attn_kv_b.weight", kv_b, True
+        return
+    heads = kv_b.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
+    yield block + "attn_k_b.weight", heads[:, : config.qk_nope_head_dim].transpose(0, 2, 1), True
+    yield block + "attn_v_b.weight", heads[:, config.qk_nope_head_dim :], True
+
+
+def _write_metadata(w: gguf.GGUFWriter, c: Any, style: str) -> None:
+    head = c.qk_nope_head_dim + c.qk_rope_head_dim
+    w.add_block_count(c.num_hidden_layers)
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    if style == "split":
+        w.add_head_count_kv(1)
+        w.add_key_length(c.kv_lora_rank + c.qk_rope_head_dim)
+        w.add_value_length(c.kv_lora_rank)
+        w.add_key_length_mla(head)
+        w.add_value_length_mla(c.v_head_dim)
+    else:
+        w.add_head_count_kv(c.num_attention_heads)
+        w.add_key_length(head)
+        w.add_value_length(c.v_head_dim)
+    if c.q_lora_rank:
+        w.add_q_lora_rank(c.q_lora_rank)
+    w.add_kv_lora_rank(c.kv_lora_rank)
+    w.add_vocab_size(c.vocab_size)
+    w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    w.add_leading_dense_block_count(c.first_k_dense_replace)
+    _write_experts(w, c)
+    _write_rope(w, c)
+
+
+def _write_experts(w: gguf.GGUFWriter, c: Any) -> None:
+    sigmoid = c.model_type == "deepseek_v3"
+    w.add_expert_count(c.n_routed_experts)
+    w.add_expert_used_count(c.num_experts_per_tok)
+    w.add_expert_shared_count(c.n_shared_experts)
+    w.add_expert_feed_forward_length(c.moe_intermediate_size)
+    w.add_expert_weights_scale(c.routed_scaling_factor)
+    w.add_expert_weights_norm(bool(c.norm_topk_prob))
+    w.add_expert_gating_func(
+        gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX
+    )
+    if c.n_group:
+        w.add_expert_group_count(c.n_group)
+        w.add_expert_group_used_count(c.topk_group)
+
+
+def _write_rope(w: gguf.GGUFWriter, c: Any) -> None:
+    rope = c.rope_parameters
+    w.add_rope_dimension_count(c.qk_rope_head_dim)
+    w.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        w.add_rope_scaling_yarn_beta_fast(float(rope["beta_fast"]))
+        w.add_rope_scaling_yarn_beta_slow(float(rope["beta_slow"]))
+        w.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
