@@ -1,6 +1,6 @@
 """EngineClient: the daemon's side of an engine worker.
 
-One worker process holds one loaded model; many jobs share its socket. Light to import: no numpy, no tokenizers.
+One worker process holds one loaded model; many jobs share its socket. Light to import: no numpy.
 """
 
 import asyncio
@@ -42,9 +42,7 @@ _FROM_WORKER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(From
 class EngineClient:
     """Starts engine workers."""
 
-    async def load(
-        self, load: Load, progress: Callable[[LoadProgress], None] = lambda _: None
-    ) -> "WorkerHandle":
+    async def load(self, load: Load, progress: Callable[[LoadProgress], None] = lambda _: None) -> "WorkerHandle":
         """Start a worker and have it load a model; cancelling ends the worker.
 
         Raises LoadRefused or WorkerDied.
@@ -183,9 +181,7 @@ class WorkerHandle:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
         if self._death is None:
-            self._death = f"the engine worker {_ending(code)}" + (
-                f"; it last wrote: {output}" if output else ""
-            )
+            self._death = f"the engine worker {_ending(code)}" + (f"; it last wrote: {output}" if output else "")
         return self._death
 
 

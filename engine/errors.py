@@ -5,8 +5,8 @@ EngineError
 ├── JobFailed      one request failed; the worker goes on
 └── WorkerDied     the worker process ended without being asked to
 
-A worker raises the first two, sends them as `Refused` and `Failed`, and the client raises them again for the daemon.
-(`GGUFError`, of a file that is no GGUF, reaches the daemon as `LoadRefused` of kind "bad_file".)
+A worker raises the first two and sends them as `Refused` and `Failed`; the client raises them again for the
+daemon. (`GGUFError`, of a file that is no GGUF, reaches the daemon as `LoadRefused` of kind "bad_file".)
 """
 
 from ktd.engine.messages import FailureKind, RefusalKind

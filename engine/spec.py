@@ -5,7 +5,7 @@ hidden state, float32 [tokens, dim], and adds its own residual.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal
 
 
@@ -144,6 +144,6 @@ def weights(part: object) -> Iterator[Weight]:
     elif isinstance(part, tuple):
         for item in part:
             yield from weights(item)
-    elif hasattr(part, "__dataclass_fields__"):
+    elif is_dataclass(part):
         for field in fields(part):
             yield from weights(getattr(part, field.name))

@@ -139,9 +139,7 @@ def _token_types(metadata: Metadata, count: int) -> list[int]:
     if types is None:
         return [TokenType.NORMAL] * count
     if len(types) != count:
-        raise LoadRefused(
-            "bad_file", f"tokenizer.ggml.token_type has {len(types)} entries for {count} tokens"
-        )
+        raise LoadRefused("bad_file", f"tokenizer.ggml.token_type has {len(types)} entries for {count} tokens")
     return [int(type) for type in types]
 
 

@@ -17,7 +17,5 @@ def spec_for(gguf: Gguf) -> ModelSpec:
     read = SUPPORTED.get(gguf.architecture)
     if read is None:
         known = ", ".join(sorted(SUPPORTED))
-        raise LoadRefused(
-            "unsupported", f"architecture {gguf.architecture!r} is not supported; supported are {known}"
-        )
+        raise LoadRefused("unsupported", f"architecture {gguf.architecture!r} is not supported; supported are {known}")
     return read(gguf)

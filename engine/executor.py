@@ -1,0 +1,65 @@
+"""Executor: computes the steps of a model, on whatever devices it was placed."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ktd.engine import _core
+from ktd.engine.batch import Batch
+from ktd.engine.gguf import Gguf, Tensor, TensorType
+from ktd.engine.placement import PAGE_TOKENS
+from ktd.engine.spec import MlaAttention, ModelSpec
+
+STEP_TOKENS = 512  # most tokens of one step
+POPULATE = 64 << 20  # bytes read between two words of progress
+Progress = Callable[[int, int], None]
+
+
+class Executor(Protocol):
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """Logits [len(batch.rows), vocab]."""
+
+
+class CpuExecutor:
+    """A whole model on the CPU: one call into the runtime per step."""
+
+    def __init__(self, spec: ModelSpec, gguf: Gguf, tensors: Sequence[Tensor], threads: int | None) -> None:
+        """Map the weights and make what is derived from them; `threads` None means one per core."""
+        self.machine = _core.Machine(threads or 0)
+        places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in tensors]
+        self._weights = _core.Weights([str(path) for path in gguf.paths], places)
+        self._model = _core.Model(self.machine, self._weights, spec.stages, STEP_TOKENS)
+        self._cache: _core.KvCache | None = None
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self._model.scratch_bytes
+
+    def populate(self, progress: Progress) -> None:
+        """Read the weights into memory."""
+        total = self._weights.bytes
+        for begin in range(0, total, POPULATE):
+            length = min(POPULATE, total - begin)
+            self._weights.populate(begin, length)
+            progress(begin + length, total)
+
+    def open_cache(self, pages: int, type: str) -> None:
+        self._cache = _core.KvCache(self._model, pages, PAGE_TOKENS, type)
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        assert self._cache is not None, "open_cache comes first"
+        return self._model.forward(self._cache, batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows)
+
+
+def derived_bytes(spec: ModelSpec, gguf: Gguf) -> int:
+    """Bytes of the weights that CpuExecutor makes: the turned keys of files that have only kv_b."""
+    return sum(_turned_keys(stage, gguf) for stage in spec.stages if isinstance(stage, MlaAttention))
+
+
+def _turned_keys(stage: MlaAttention, gguf: Gguf) -> int:
+    if stage.kv_b is None:
+        return 0
+    bytes = 4 if gguf.tensors[stage.kv_b.name].type == TensorType.F32 else 2
+    return stage.heads * stage.nope * stage.kv_lora * bytes

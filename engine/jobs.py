@@ -1,0 +1,191 @@
+"""Jobs: the requests of a worker, from prompt to the last word."""
+
+import secrets
+import time
+import traceback
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ktd.engine import _core
+from ktd.engine.answer import Answer
+from ktd.engine.errors import JobFailed
+from ktd.engine.executor import STEP_TOKENS
+from ktd.engine.loader import OpenModel
+from ktd.engine.messages import Delta, Done, Failed, FailureKind, FinishReason, Job, Prompt, Sampling
+from ktd.engine.pages import PagePool
+from ktd.engine.placement import PAGE_TOKENS
+from ktd.engine.scheduler import Chunk, Scheduler, batch_of
+from ktd.engine.sequence import Sequence
+
+Record = Delta | Done | Failed
+
+_MOST_TOP_K = (1 << 31) - 1
+_SEEDS = 1 << 64
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """One request. Times are of the monotonic clock."""
+
+    id: int
+    sequence: Sequence
+    sampler: _core.Sampler
+    answer: Answer
+    limit: int  # tokens of the answer
+    told: int = 0  # tokens whose text was sent
+    began_ns: int | None = None  # its first step
+    answered_ns: int | None = None  # its first token
+
+
+class Jobs:
+    """All calls come from one thread; each returns what is to be sent."""
+
+    def __init__(self, model: OpenModel, step_tokens: int = STEP_TOKENS) -> None:
+        self._model = model
+        self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens)
+        self._running: dict[int, Running] = {}
+        self._by_sequence: dict[Sequence, Running] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self._running
+
+    def add(self, job: Job) -> list[Record]:
+        try:
+            running = self._start(job)
+        except JobFailed as error:
+            return [Failed(job.id, error.kind, str(error))]
+        if not running.limit:
+            return [_done(running, "length")]
+        self._running[job.id] = self._by_sequence[running.sequence] = running
+        self.scheduler.add(running.sequence)
+        return []
+
+    def cancel(self, id: int) -> list[Record]:
+        running = self._running.get(id)
+        return [] if running is None else self._finish(running, "cancelled")
+
+    def step(self) -> list[Record]:
+        """Compute one step of everything that runs."""
+        chunks = self.scheduler.plan()
+        if not chunks:
+            return []
+        try:
+            logits = self._forward(chunks)
+        except Exception as error:  # whatever it was, the worker goes on without these jobs
+            traceback.print_exc()
+            return [self._fail(self._by_sequence[chunk.sequence], "engine", str(error)) for chunk in chunks]
+        self.scheduler.computed(chunks)
+        chosen = [self._by_sequence[chunk.sequence] for chunk in chunks if chunk.last]
+        return [record for job, row in zip(chosen, logits, strict=True) for record in self._advance(job, row)]
+
+    def _start(self, job: Job) -> Running:
+        if job.id in self._running:
+            raise JobFailed("bad_request", f"job {job.id} is already running")
+        tokens = self._encode(job.prompt)
+        sampler = _sampler(job.sampling)
+        for token in tokens:
+            sampler.accept(token)
+        answer = Answer(self._model.tokenizer, job.prompt)
+        limit = self._model.context - len(tokens)
+        if job.sampling.max_tokens is not None:
+            limit = min(limit, job.sampling.max_tokens)
+        return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit)
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        tokenizer, context = self._model.tokenizer, self._model.context
+        if len(prompt.text) > context * tokenizer.longest:  # sure to be too long: not worth the time to know
+            raise _too_long(f"at least {-(-len(prompt.text) // tokenizer.longest)}", context)
+        tokens = tokenizer.encode(prompt.text)
+        if not tokens:
+            raise JobFailed("bad_request", "the prompt is empty")
+        if len(tokens) >= context:
+            raise _too_long(str(len(tokens)), context)
+        return tokens
+
+    def _forward(self, chunks: list[Chunk]) -> NDArray[np.float32]:
+        now = time.monotonic_ns()
+        for chunk in chunks:
+            job = self._by_sequence[chunk.sequence]
+            job.began_ns = job.began_ns or now
+        return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))
+
+    def _advance(self, job: Running, logits: NDArray[np.float32]) -> list[Record]:
+        """Choose the next token of an answer."""
+        job.answered_ns = job.answered_ns or time.monotonic_ns()
+        try:
+            token = job.sampler.sample(logits)
+        except _core.EngineError as error:
+            return [self._fail(job, "engine", str(error))]
+        job.sampler.accept(token)
+        job.sequence.tokens.append(token)
+        text = job.answer.push(token)
+        if job.answer.stopped:
+            return self._finish(job, "stop", text)
+        if job.answer.tokens == job.limit:
+            return self._finish(job, "length", text)
+        return _delta(job, text)
+
+    def _finish(self, job: Running, reason: FinishReason, text: str = "") -> list[Record]:
+        self._forget(job)
+        return [*_delta(job, text + job.answer.finish()), _done(job, reason)]
+
+    def _fail(self, job: Running, kind: FailureKind, message: str) -> Failed:
+        self._forget(job)
+        return Failed(job.id, kind, message)
+
+    def _forget(self, job: Running) -> None:
+        self.scheduler.remove(job.sequence)
+        del self._running[job.id], self._by_sequence[job.sequence]
+
+
+def _sampler(sampling: Sampling) -> _core.Sampler:
+    if sampling.max_tokens is not None and sampling.max_tokens < 0:
+        raise JobFailed("bad_request", f"max_tokens {sampling.max_tokens} is negative")
+    seed = secrets.randbelow(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
+    try:
+        return _core.Sampler(
+            temperature=sampling.temperature,
+            top_k=min(sampling.top_k, _MOST_TOP_K),
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            repeat_penalty=sampling.repeat_penalty,
+            repeat_last_n=sampling.repeat_last_n,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            seed=seed,
+        )
+    except (_core.EngineError, TypeError) as error:
+        raise JobFailed("bad_request", str(error)) from error
+
+
+def _too_long(tokens: str, context: int) -> JobFailed:
+    return JobFailed(
+        "prompt_too_long",
+        f"the prompt has {tokens} tokens; with an answer it must fit the context of {context} tokens",
+    )
+
+
+def _delta(job: Running, text: str) -> list[Record]:
+    if not text:
+        return []
+    told, job.told = job.told, job.answer.tokens
+    return [Delta(job.id, text, job.told - told)]
+
+
+def _done(job: Running, reason: FinishReason) -> Done:
+    now = time.monotonic_ns()
+    answered = job.answered_ns or now
+    tokens = job.sequence.tokens[:-1] if job.answer.ended else job.sequence.tokens
+    return Done(
+        id=job.id,
+        reason=reason,
+        prompt_tokens=job.sequence.prompt_tokens,
+        cached_tokens=job.sequence.cached_tokens or 0,
+        output_tokens=job.answer.tokens,
+        prompt_ns=answered - (job.began_ns or now),
+        output_ns=now - answered,
+        context=tuple(tokens),
+    )

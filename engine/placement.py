@@ -1,0 +1,128 @@
+"""Placement: what of a model goes where, how long its context may be, and why. A pure function of sizes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ktd.engine.errors import LoadRefused
+from ktd.engine.messages import PlacementRow
+from ktd.engine.spec import Embed, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
+
+PAGE_TOKENS = 32
+DEFAULT_CONTEXT = 32768
+LEAST_CONTEXT = 2048  # what a default may shrink to before the model counts as too large
+MOST_CONTEXTS = 4  # whole contexts the cache holds when memory is plentiful: other requests, earlier prompts
+PLENTY = 4  # ... which is when it takes less than one part in so many of what the weights leave
+HEADROOM = 256 << 20  # for the worker itself, tokenizer and buffers
+CACHE_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What placement has to share out, in bytes."""
+
+    free: int  # memory that may be taken
+    cache_value: int  # one value of the KV cache
+    derived: int = 0  # weights made while loading
+    scratch: int = 0  # of a step
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    rows: tuple[PlacementRow, ...]
+    context: int  # tokens
+    pages: int  # of PAGE_TOKENS tokens
+
+    @property
+    def bytes(self) -> int:
+        return sum(row.bytes for row in self.rows)
+
+
+def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int | None) -> Placement:
+    """Put everything on the CPU. `sizes` are the bytes of each tensor by name, `wanted` a context in tokens.
+
+    Raises LoadRefused (out_of_memory), naming the bytes needed and those there are.
+    """
+    fixed = [*_weight_rows(spec, sizes), *_work_rows(budget)]
+    taken = sum(row.bytes for row in fixed) + HEADROOM
+    per_page = cache_row_bytes(spec, budget.cache_value) * PAGE_TOKENS
+    room = max(0, budget.free - taken) // per_page * PAGE_TOKENS
+    context, reason = _context(spec.context, wanted, room)
+    if context > room:
+        raise _too_large(taken + _pages(context) * per_page, budget.free, context)
+    pages = _pages(context) * _contexts(_pages(context) * per_page, budget.free - taken)
+    cache = PlacementRow("KV cache", "cpu", pages * per_page, reason)
+    return Placement((*fixed, cache), context, pages)
+
+
+def cache_row_bytes(spec: ModelSpec, value_bytes: int) -> int:
+    """Bytes of KV cache per token; each layer's row starts on a cache line."""
+    widths = [stage.cache_width for stage in spec.stages if isinstance(stage, MlaAttention)]
+    return sum(-(-width * value_bytes // CACHE_LINE) * CACHE_LINE for width in widths)
+
+
+def _context(trained: int, wanted: int | None, room: int) -> tuple[int, str]:
+    """The longest text, and the reason for it; what was asked for is granted or refused, never shortened."""
+    if wanted is not None:
+        if wanted > trained:
+            return trained, f"context of {trained} tokens, all the model was trained for ({wanted} asked for)"
+        return wanted, f"context of {wanted} tokens, as asked for"
+    best = min(trained, DEFAULT_CONTEXT)
+    if best > room >= LEAST_CONTEXT:
+        return room, f"context of {room} tokens, all that memory allows of {trained}"
+    why = "all the model was trained for" if best == trained else f"the default, of {trained} possible"
+    return best, f"context of {best} tokens, {why}"
+
+
+def _contexts(bytes: int, room: int) -> int:
+    """How many whole contexts the cache holds."""
+    return max(1, min(MOST_CONTEXTS, room // (PLENTY * bytes)))
+
+
+def _pages(tokens: int) -> int:
+    return -(-tokens // PAGE_TOKENS)
+
+
+def _weight_rows(spec: ModelSpec, sizes: Mapping[str, int]) -> list[PlacementRow]:
+    counted: set[str] = set()
+    totals: dict[str, int] = {}
+    for stage in spec.stages:
+        for part, owner in _parts(stage):
+            names = [weight.name for weight in weights(owner) if weight.name not in counted]
+            counted.update(names)
+            totals[part] = totals.get(part, 0) + sum(sizes[name] for name in names)
+    return [PlacementRow(part, "cpu", bytes, "mapped from the file") for part, bytes in totals.items()]
+
+
+def _parts(stage: Stage) -> Iterator[tuple[str, object]]:
+    match stage:
+        case Embed():
+            yield "embedding", stage
+        case MlaAttention():
+            yield "attention", stage
+        case Head():
+            yield "head", stage
+        case MoeFfn():
+            yield "routed experts", stage.experts
+            yield "shared experts", stage.shared
+            yield "routers", (stage.norm, stage.router)
+        case _:
+            yield "dense FFN", stage
+
+
+def _work_rows(budget: Budget) -> Iterable[PlacementRow]:
+    if budget.derived:
+        yield PlacementRow("derived weights", "cpu", budget.derived, "keys turned round for attention")
+    if budget.scratch:
+        yield PlacementRow("scratch", "cpu", budget.scratch, "activations of a step")
+
+
+def _too_large(needed: int, free: int, context: int) -> LoadRefused:
+    return LoadRefused(
+        "out_of_memory",
+        f"model requires more system memory ({_gib(needed)}) than is available ({_gib(free)}), "
+        f"with a context of {context} tokens",
+    )
+
+
+def _gib(bytes: int) -> str:
+    return f"{bytes / (1 << 30):.1f} GiB"

@@ -1,0 +1,112 @@
+"""The engine worker: one process, one model. `python -P -m ktd.engine.worker FD`.
+
+The main thread owns the socket, the engine thread owns the model. An idle worker waits in the kernel. When
+the socket ends, so does the process, whatever it is doing: a worker never outlives its daemon.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import NoReturn
+
+import msgspec
+
+from ktd.engine import frames
+from ktd.engine.errors import LoadRefused
+from ktd.engine.jobs import Jobs
+from ktd.engine.loader import open_model
+from ktd.engine.messages import Cancel, FromWorker, Job, Load, LoadProgress, Refused, ToWorker
+
+_PR_SET_PDEATHSIG = 1
+_TO_WORKER: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+
+
+class Engine(threading.Thread):
+    """Loads the model, then steps its jobs for ever."""
+
+    def __init__(self, load: Load, link: "Link") -> None:
+        super().__init__(name="engine", daemon=True)
+        self._load = load
+        self._link = link
+        self._requests: queue.SimpleQueue[Job | Cancel] = queue.SimpleQueue()
+
+    def post(self, request: Job | Cancel) -> None:
+        self._requests.put(request)
+
+    def run(self) -> None:
+        try:
+            self._serve(self._open())
+        except LoadRefused as error:
+            self._link.send_last(Refused(error.kind, str(error)))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _open(self) -> Jobs:
+        model, loaded = open_model(self._load, lambda done, total: self._link.send(LoadProgress(done, total)))
+        self._link.send(loaded)
+        return Jobs(model)
+
+    def _serve(self, jobs: Jobs) -> None:
+        while True:
+            self._take_requests(jobs)
+            self._link.send(*jobs.step())
+
+    def _take_requests(self, jobs: Jobs) -> None:
+        """Everything that was asked; waits only when there is nothing to do."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                request = self._requests.get(block=jobs.idle)
+                self._link.send(*(jobs.add(request) if isinstance(request, Job) else jobs.cancel(request.id)))
+
+
+class Link:
+    """The socket to the daemon. Any thread may send."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+
+    def send(self, *records: FromWorker) -> None:
+        if records:
+            data = b"".join(frames.encode(record) for record in records)
+            self._loop.call_soon_threadsafe(self._writer.write, data)
+
+    def send_last(self, record: FromWorker) -> None:
+        """Send, then close: the daemon's end of the socket ends the process."""
+        self.send(record)
+        self._loop.call_soon_threadsafe(self._writer.close)
+
+    async def receive(self) -> ToWorker | None:
+        with contextlib.suppress(ConnectionError):
+            return await frames.read(self._reader, _TO_WORKER)
+        return None
+
+
+async def serve(fd: int) -> NoReturn:
+    """Serve the daemon on the other end of the socket until it is gone."""
+    link = Link(*await asyncio.open_unix_connection(sock=socket.socket(fileno=fd)))
+    load = await link.receive()
+    if isinstance(load, Load):
+        engine = Engine(load, link)
+        engine.start()
+        while isinstance(request := await link.receive(), Job | Cancel):
+            engine.post(request)
+    os._exit(0)  # at once: the engine thread may be deep in a step
+
+
+def main() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    asyncio.run(serve(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
