@@ -27,9 +27,7 @@ class Case:
     def __init__(self, variant: str, half: bool, folder: Path) -> None:
         self.model = tiny_deepseek.make(variant, half=half)
         self.files = {
-            style: tiny_deepseek.export(
-                self.model, folder / f"{variant}-{half}-{style}.gguf", Export(style, half)
-            )
+            style: tiny_deepseek.export(self.model, folder / f"{variant}-{half}-{style}.gguf", Export(style, half))
             for style in ("split", "kvb")
         }
 
@@ -39,9 +37,7 @@ class Case:
         return exact, FACTOR * float(np.abs(tiny_deepseek.logits(self.model, tokens) - exact).max())
 
 
-@pytest.fixture(
-    scope="module", params=[(v, half) for v in tiny_deepseek.VARIANTS for half in (False, True)], ids=str
-)
+@pytest.fixture(scope="module", params=[(v, half) for v in tiny_deepseek.VARIANTS for half in (False, True)], ids=str)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     variant, half = request.param
     return Case(variant, half, tmp_path_factory.mktemp("tiny"))

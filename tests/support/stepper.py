@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from ktd.engine import _core
 from ktd.engine.gguf import Gguf
 from ktd.engine.models import spec_for
-from numpy.typing import NDArray
 
 
 class Stepper:
@@ -33,9 +34,7 @@ class Stepper:
                 table.append(int(self._free.pop()))
         order = list(parts)
         widest = max(len(self._tables[s]) for s in order)
-        pages = np.array(
-            [self._tables[s] + [0] * (widest - len(self._tables[s])) for s in order], dtype=np.int32
-        )
+        pages = np.array([self._tables[s] + [0] * (widest - len(self._tables[s])) for s in order], dtype=np.int32)
         logits = self._model.forward(
             self._cache,
             np.array([t for s in order for t in parts[s][0]], dtype=np.int32),

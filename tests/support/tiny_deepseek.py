@@ -110,9 +110,7 @@ def make(variant: str, *, half: bool, seed: int = 7) -> PreTrainedModel:
     return model.eval()
 
 
-def logits(
-    model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch.float32
-) -> NDArray[np.float64]:
+def logits(model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch.float32) -> NDArray[np.float64]:
     """[tokens, vocab] of one sequence, read in one go."""
     with torch.no_grad():
         out = model.to(dtype)(torch.tensor([tokens])).logits[0].double().numpy()
@@ -207,9 +205,7 @@ def _write_experts(w: gguf.GGUFWriter, c: Any) -> None:
     w.add_expert_feed_forward_length(c.moe_intermediate_size)
     w.add_expert_weights_scale(c.routed_scaling_factor)
     w.add_expert_weights_norm(bool(c.norm_topk_prob))
-    w.add_expert_gating_func(
-        gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX
-    )
+    w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
     if c.n_group:
         w.add_expert_group_count(c.n_group)
         w.add_expert_group_used_count(c.topk_group)
