@@ -1,0 +1,84 @@
+"""Blobs: the store's own files, `blobs/sha256-<hex>`, written aside, verified, then renamed into place."""
+
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ktd.registry.errors import DigestMismatch, InvalidDigest
+
+DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
+
+
+def digest_hex(digest: str) -> str:
+    """The 64 hex digits of `sha256:<hex>`; raises `InvalidDigest` for anything else."""
+    match = DIGEST.fullmatch(digest)
+    if match is None:
+        raise InvalidDigest(f"invalid digest {digest!r:.100}: it must be sha256: and 64 lower-case hex digits")
+    return match[1]
+
+
+class Blobs:
+    """Files by digest below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "blobs"
+        self._staging = root / "staging"
+        for folder in (self._root, self._staging):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies or would lie: the only way from a digest to a path, never out of the root."""
+        return self._root / f"sha256-{digest_hex(digest)}"
+
+    def add(self, chunks: Iterable[bytes], expected: str | None = None) -> str:
+        """Store bytes under their digest, which is returned; raises `DigestMismatch` when another was expected."""
+        with tempfile.NamedTemporaryFile(dir=self._staging, delete=False) as file:
+            staged = Path(file.name)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)  # says to `sweep` that a live process writes it
+                digest = _write(file.fileno(), chunks)
+                if expected is not None and digest_hex(expected) != digest_hex(digest):
+                    raise DigestMismatch(f"expected {expected}, got {digest}")
+                os.fsync(file.fileno())
+                os.replace(staged, self.path(digest))
+            except BaseException:
+                staged.unlink(missing_ok=True)
+                raise
+        _sync(self._root)
+        return digest
+
+    def discard(self, digest: str) -> None:
+        self.path(digest).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what processes that died left in staging."""
+        for path in self._staging.iterdir():
+            with path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                path.unlink(missing_ok=True)
+
+
+def _write(descriptor: int, chunks: Iterable[bytes]) -> str:
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    return f"sha256:{sha.hexdigest()}"
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

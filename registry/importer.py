@@ -1,0 +1,116 @@
+"""Candidate: GGUF files and a bundle, read and judged before anything is registered."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktd.engine.gguf import Gguf, GGUFError, SplitName, read_split
+from ktd.registry.bundle import Bundle, read_bundle
+from ktd.registry.details import capabilities, describe, sampling_defaults
+from ktd.registry.errors import ImportRefused
+from ktd.registry.names import ModelName, name_from_file
+from ktd.registry.record import Details, Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What would become a model: its shards in order and all that their header and the bundle say."""
+
+    files: tuple[Path, ...]
+    details: Details
+    capabilities: tuple[str, ...]
+    template: str | None
+    license: str | None
+    parameters: dict[str, Parameter]
+    bundle: Bundle | None
+
+    def default_name(self) -> ModelName:
+        split = SplitName.parse(self.files[0])
+        return name_from_file(split.prefix if split else self.files[0].name.removesuffix(".gguf"))
+
+
+def read_candidate(
+    paths: Sequence[Path], config: Path | None = None, supported: Collection[str] | None = None
+) -> Candidate:
+    """Read the one model that these files and directories hold; raises `ImportRefused`.
+
+    `config` is a bundle's directory; without it, an imported directory with a config.json is its own bundle.
+    """
+    given = [Path(os.path.abspath(path)) for path in paths]
+    files = _weights(given)
+    folder = Path(os.path.abspath(config)) if config else _own_bundle(given)
+    bundle = read_bundle(folder) if folder else None
+    try:
+        with _open(files) as gguf:
+            _check_kind(gguf, supported)
+            return _candidate(gguf, bundle)
+    except GGUFError as error:
+        raise ImportRefused(str(error)) from error
+
+
+def _weights(given: Sequence[Path]) -> list[Path]:
+    """The GGUF files meant, each once."""
+    found: dict[Path, None] = {}
+    for path in given:
+        if not path.exists():
+            raise ImportRefused(f"{path} does not exist")
+        found.update(dict.fromkeys(_in_folder(path) if path.is_dir() else [path]))
+    if not found:
+        raise ImportRefused("no file was given")
+    return list(found)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """GGUF files of a directory, or else of its subdirectories; vision projectors are no models."""
+    for pattern in ("*.gguf", "*/*.gguf"):
+        files = sorted(path for path in folder.glob(pattern) if not path.name.lower().startswith("mmproj"))
+        if files:
+            return files
+    raise ImportRefused(f"{folder} holds no .gguf file")
+
+
+def _own_bundle(given: Sequence[Path]) -> Path | None:
+    return next((path for path in given if (path / "config.json").is_file()), None)
+
+
+def _open(files: Sequence[Path]) -> Gguf:
+    """Open the files as the shards of one model, in whatever order they came."""
+    if len(files) == 1:
+        return Gguf.open(files[0])
+    groups = {(split.folder, split.prefix, split.count) if (split := SplitName.parse(path)) else path for path in files}
+    if len(groups) == 1:
+        return Gguf.open(sorted(files))
+    positions = {path: read_split(path) for path in files}
+    if any(position.count != len(files) for position in positions.values()):
+        names = ", ".join(path.name for path in files[:8])
+        raise ImportRefused(f"these are several models, import them one at a time: {names}")
+    return Gguf.open([path for path, _ in sorted(positions.items(), key=lambda item: item[1].number)])
+
+
+def _check_kind(gguf: Gguf, supported: Collection[str] | None) -> None:
+    path, kind = gguf.paths[0], gguf.metadata.text("general.type", "model")
+    if kind != "model":
+        raise ImportRefused(f"{path}: is not a model but of type {kind!r}")
+    if supported is not None and gguf.architecture not in supported:
+        known = ", ".join(sorted(supported))
+        raise ImportRefused(f"{path}: architecture {gguf.architecture!r} is not supported (supported: {known})")
+    if not gguf.tensors:
+        raise ImportRefused(f"{path}: holds no weights")
+
+
+def _candidate(gguf: Gguf, bundle: Bundle | None) -> Candidate:
+    details = describe(gguf)
+    if bundle:
+        bundle.check(details)
+    embedded = gguf.metadata.text("tokenizer.chat_template", None)
+    template = (bundle.template if bundle else None) or embedded or None
+    return Candidate(
+        files=gguf.paths,
+        details=details,
+        capabilities=capabilities(gguf, template),
+        template=template,
+        license=gguf.metadata.text("general.license", None),
+        parameters=sampling_defaults(gguf) | (bundle.parameters if bundle else {}),
+        bundle=bundle,
+    )

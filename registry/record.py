@@ -1,0 +1,42 @@
+"""ModelRecord: what the rest of ktd learns about a registered model."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from ktd.registry.names import ModelName
+
+Parameter = int | float | str | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Facts read from the GGUF header."""
+
+    family: str
+    parameter_count: int
+    parameter_size: str  # "671B"
+    quantization_level: str  # "Q4_K_M"
+    context_length: int | None
+    embedding_length: int | None
+    format: str = "gguf"
+    parent_model: str = ""
+    families: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One model. `parameters` are defaults by Ollama's option names."""
+
+    name: ModelName
+    digest: str  # 64 hex digits over all that makes it answer as it does
+    size: int  # bytes of all files
+    modified_at: datetime  # aware
+    files: tuple[Path, ...]  # absolute, shards in order
+    details: Details
+    capabilities: tuple[str, ...]
+    template: str | None
+    system: str | None
+    license: str | None
+    parameters: dict[str, Parameter]
+    bundle: Path | None

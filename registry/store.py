@@ -1,0 +1,189 @@
+"""Registry: the models of one home. Its methods may be called from any thread; no row leaves this file."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import select
+
+from ktd.engine.gguf import Gguf, GGUFError
+from ktd.registry.blobs import Blobs
+from ktd.registry.database import Database
+from ktd.registry.demo import DEMO, DEMO_MARK, demo_folder
+from ktd.registry.errors import DatabaseError, ModelBroken, ModelNotFound
+from ktd.registry.importer import Candidate, read_candidate
+from ktd.registry.ledger import Ledger
+from ktd.registry.names import ModelName
+from ktd.registry.record import ModelRecord
+from ktd.registry.reference import Cancelled, Meter, Progress, Reference, Stamp, fingerprint, stamped
+from ktd.registry.rows import WEIGHTS, copied, manifest_digest, model_row, record_of, reference_of
+from ktd.registry.tables import Blob, Mark, Model, ModelFile
+
+Name = str | ModelName
+
+
+class Registry:
+    """What models exist. Every method raises `RegistryError`s only."""
+
+    def __init__(self, database: Database, blobs: Blobs, supported: Collection[str] | None) -> None:
+        self._database = database
+        self._supported = supported
+        self.blobs = blobs
+
+    @classmethod
+    def open(cls, home: Path, database_url: str | None = None, supported: Collection[str] | None = None) -> "Registry":
+        """Open or create a home. Imports of architectures outside `supported` are refused; None takes all."""
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            blobs = Blobs(home)
+            blobs.sweep()
+            return cls(Database(home, database_url), blobs, supported)
+        except OSError as error:
+            raise DatabaseError(f"{home} cannot be used as a home: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def list(self) -> Sequence[ModelRecord]:
+        """All models, newest first."""
+        with self._database.read() as session:
+            rows = session.scalars(select(Model).order_by(Model.modified_at.desc(), Model.id.desc()))
+            return [record_of(row, self.blobs) for row in rows]
+
+    def find(self, name: Name) -> ModelRecord:
+        """Raises `InvalidName`, `ModelNotFound`."""
+        with self._database.read() as session:
+            return record_of(Ledger(session, self.blobs).get(_parsed(name)), self.blobs)
+
+    def present(self, name: Name) -> ModelRecord:
+        """`find`, and proof that the files are as they were registered; raises `FileGone`, `FileChanged` too."""
+        with self._database.read() as session:
+            row = Ledger(session, self.blobs).get(_parsed(name))
+            record = record_of(row, self.blobs)
+            references = [reference_of(file.blob, self.blobs) for file in row.files]
+        for reference in references:
+            reference.check()
+        return record
+
+    def header(self, name: Name) -> Gguf:
+        """The model's metadata and tensor table, read from its files; close it. Raises `ModelBroken` too."""
+        record = self.present(name)
+        try:
+            return Gguf.open(record.files)
+        except GGUFError as error:
+            raise ModelBroken(str(error)) from error
+
+    def import_files(
+        self,
+        paths: Sequence[Path],
+        name: Name | None = None,
+        config: Path | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> ModelRecord:
+        """Register the one model in these files and directories, where they lie; a model of this name is replaced.
+
+        Every byte is read once for its sha256, except of files known unchanged. `config` is a bundle's directory.
+        Raises `ImportRefused`, `ImportCancelled`, `InvalidName`.
+        """
+        wanted = None if name is None else _parsed(name)
+        candidate = read_candidate(paths, config, self._supported)
+        references = self._fingerprints(candidate.files, progress, cancelled)
+        return self._register(wanted or candidate.default_name(), candidate, references)
+
+    def delete(self, name: Name) -> None:
+        """Forget a model. Files of the store that nothing else uses go with it; a user's files never do."""
+        target = _parsed(name)
+        with self._database.write() as session:
+            ledger = Ledger(session, self.blobs)
+            ledger.remove(ledger.get(target))
+
+    def copy(self, source: Name, destination: Name) -> ModelRecord:
+        """Give a model a second name, in place of what has that name now. Nothing is copied on disk."""
+        origin, target = _parsed(source), _parsed(destination)
+        with self._database.write() as session:
+            ledger = Ledger(session, self.blobs)
+            row = ledger.get(origin)
+            if origin != target:
+                row = copied(row)
+                ledger.put(row, target)
+            return record_of(row, self.blobs)
+
+    def ensure_demo(self) -> ModelRecord | None:
+        """Register the demo model in a new home, and follow its files when an upgrade changes or moves them.
+
+        None when the user deleted it or has another model of that name. Raises `DemoMissing`.
+        """
+        if not self._demo_is_ours():
+            return None
+        candidate = read_candidate([demo_folder()])
+        references = self._fingerprints(candidate.files)
+        with suppress(ModelNotFound, ModelBroken):
+            record = self.present(DEMO)
+            if (record.digest, record.files) == (manifest_digest(candidate, references), candidate.files):
+                return record
+        return self._register(DEMO, candidate, references, is_demo=True)
+
+    def restore_demo(self) -> ModelRecord:
+        """Register the demo model anew, whatever became of it. Raises `DemoMissing`."""
+        candidate = read_candidate([demo_folder()])
+        return self._register(DEMO, candidate, self._fingerprints(candidate.files), is_demo=True)
+
+    def _demo_is_ours(self) -> bool:
+        """Whether the name is free and was never used, or still names what was registered here as the demo."""
+        with self._database.read() as session:
+            row = Ledger(session, self.blobs).find(DEMO)
+            mark = session.get(Mark, DEMO_MARK)
+            return (row and row.digest) == (mark and mark.value)
+
+    def _fingerprints(
+        self, files: Sequence[Path], progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> Sequence[Reference]:
+        """Digests of the files; those unchanged since they were last read are not read again."""
+        stamps = [stamped(path) for path in files]
+        meter = Meter(sum(stamp.size for stamp in stamps), progress)
+        references = []
+        for path, stamp in zip(files, stamps, strict=True):
+            reference = self._known(path, stamp)
+            if reference:
+                meter.advance(reference.stamp.size)
+            else:
+                reference = fingerprint(path, meter.advance, cancelled or (lambda: False))
+            references.append(reference)
+        return references
+
+    def _known(self, path: Path, stamp: Stamp) -> Reference | None:
+        with self._database.read() as session:
+            blob = session.scalar(
+                select(Blob).where(Blob.path == str(path), Blob.size == stamp.size, Blob.mtime_ns == stamp.mtime_ns)
+            )
+            return reference_of(blob, self.blobs) if blob else None
+
+    def _register(
+        self, name: ModelName, candidate: Candidate, references: Sequence[Reference], is_demo: bool = False
+    ) -> ModelRecord:
+        with self._database.write() as session:
+            ledger = Ledger(session, self.blobs)
+            row = model_row(candidate, references)
+            row.files = [
+                ModelFile(role=WEIGHTS, ordinal=ordinal, blob=ledger.file(reference))
+                for ordinal, reference in enumerate(references)
+            ]
+            row.bundle = ledger.bundle(candidate.bundle) if candidate.bundle else None
+            ledger.put(row, name)
+            if is_demo:
+                session.merge(Mark(key=DEMO_MARK, value=row.digest))
+            return record_of(row, self.blobs)
+
+
+def _parsed(name: Name) -> ModelName:
+    return name if isinstance(name, ModelName) else ModelName.parse(name)
