@@ -1,4 +1,4 @@
-"""Small random DeepSeek models: made by transformers, exported to GGUF as llama.cpp's converter names and shapes them."""
+"""Small random DeepSeek models: made by transformers, exported to GGUF as llama.cpp's converter writes them."""
 
 from dataclasses import dataclass
 from pathlib import Path
