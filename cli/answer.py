@@ -101,9 +101,7 @@ async def show(client: Client, request: Record, style: Style) -> str:
     return "".join(parts)
 
 
-async def _write(
-    records: AsyncGenerator[Record], writer: Writer, waiting: Waiting, parts: list[str]
-) -> Record:
+async def _write(records: AsyncGenerator[Record], writer: Writer, waiting: Waiting, parts: list[str]) -> Record:
     async for record in records:
         waiting.end()
         message = record.get("message") or {}
@@ -123,7 +121,5 @@ def timings(last: Record) -> str:
         title = name.replace("_", " ")
         rows.append((f"{title} count", f"{tokens} token(s)"))
         rows.append((f"{title} duration", human.nanoseconds(duration)))
-        rows.append(
-            (f"{title} rate", f"{tokens / (duration * NANOSECOND):.2f} tokens/s" if duration else "-")
-        )
+        rows.append((f"{title} rate", f"{tokens / (duration * NANOSECOND):.2f} tokens/s" if duration else "-"))
     return "\n".join(f"{title + ':':22}{value}" for title, value in rows)

@@ -67,6 +67,4 @@ def parameter(name: str, words: list[str]) -> Value:
     try:
         return int(words[0]) if kind is int else float(words[0])
     except ValueError:
-        raise ValueError(
-            f"{name} must be {'a whole number' if kind is int else 'a number'}, not {words[0]}"
-        ) from None
+        raise ValueError(f"{name} must be {'a whole number' if kind is int else 'a number'}, not {words[0]}") from None

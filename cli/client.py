@@ -73,9 +73,7 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unreachable(f"what listens at {self.url} is no ktd daemon: {error or 'no reply'}") from None
 
-    async def request(
-        self, method: str, path: str, body: Record | None = None, *, local: bool = False
-    ) -> Record:
+    async def request(self, method: str, path: str, body: Record | None = None, *, local: bool = False) -> Record:
         """One call with a JSON reply (or none). `local` proves to be the daemon's own user.
 
         Raises Refused, NotFound, Unreachable, Interrupted.
@@ -102,9 +100,7 @@ class Client:
 
     async def files(self, model: str) -> list[str]:
         """Where the GGUF shards of a model are, in order."""
-        return list(
-            (await self.request("GET", f"/api/files?model={quote(model, safe='')}", local=True))["files"]
-        )
+        return list((await self.request("GET", f"/api/files?model={quote(model, safe='')}", local=True))["files"])
 
     @asynccontextmanager
     async def _reply(
@@ -119,9 +115,7 @@ class Client:
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no daemon answers at {self.url}: {error.strerror or error}") from None
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            raise Interrupted(
-                f"the daemon at {self.url} broke off: {error or type(error).__name__}"
-            ) from None
+            raise Interrupted(f"the daemon at {self.url} broke off: {error or type(error).__name__}") from None
 
     def _local_key(self) -> str:
         path = self._home / "local.key"

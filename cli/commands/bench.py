@@ -15,9 +15,7 @@ from ktd.cli.commands.import_ import absolute, check, shards
 @click.argument("model", metavar="MODEL_OR_FILE")
 @click.option("--prompt", type=click.IntRange(1), metavar="N", help="Tokens to read at once (prefill).")
 @click.option("--generate", type=click.IntRange(1), metavar="N", help="Tokens to write one by one (decode).")
-@click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: every physical core]"
-)
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: every physical core]")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.")
 @click.option("--json", "json", is_flag=True, flag_value=True, help="Print the measurements as JSON.")
 def command(model: str, **options: int | bool | None) -> None:

@@ -61,7 +61,7 @@ def shards(path: Path) -> list[Path]:
     parts = [path.with_name(f"{match['stem']}-{part:05}-of-{total:05}.gguf") for part in range(1, total + 1)]
     missing = [part.name for part in parts if not part.exists()]
     if missing:
-        raise CliError(f"{path.name} is one of {total} shards, and {', '.join(missing)} not beside it")
+        raise CliError(f"{path.name} is one of {total} shards; not beside it: {', '.join(missing)}")
     return parts
 
 

@@ -80,9 +80,7 @@ async def find(client: Client, model: str) -> None:
         await client.show(model)
     except NotFound as error:
         if model.strip().lower() not in DEMO:
-            raise NotFound(
-                404, f"{error.message}; `ktd list` shows what there is, `ktd import` adds to it"
-            ) from None
+            raise NotFound(404, f"{error.message}; `ktd list` shows what there is, `ktd import` adds to it") from None
         await restore_demo(client)
 
 

@@ -29,9 +29,7 @@ def settings_flags(command: click.Command) -> click.Command:
 
 @settings_flags
 @click.command("serve")
-@click.option(
-    "--until-stdin-closes", is_flag=True, help="End when standard input does; for a parent process."
-)
+@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does; for a parent process.")
 def command(until_stdin_closes: bool, **flags: str | None) -> None:
     """Run the daemon in this terminal until Ctrl-C.
 

@@ -1,0 +1,109 @@
+"""`stop`, `rm`, `cp`, `import` and `bench` as the daemon and the engine see them."""
+
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+from fake_daemon import FakeDaemon, Reply
+
+IMPORT = "POST /api/import"
+
+
+def gguf(path: Path) -> Path:
+    path.write_bytes(b"GGUF and more")
+    return path
+
+
+@pytest.fixture
+def local_key(tmp_path: Path) -> None:
+    (tmp_path / "local.key").write_text("the-key")
+
+
+def test_stop(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/generate"] = Reply({"done": True, "done_reason": "unload"})
+    assert ktd("stop", "demo").returncode == 0
+    assert daemon.asked("POST /api/generate") == [{"model": "demo", "keep_alive": 0}]
+    daemon.replies["POST /api/generate"] = Reply({"error": "model 'x' not found"}, status=404)
+    assert ktd("stop", "x").stderr == 'Error: couldn\'t find model "x" to stop\n'
+
+
+def test_rm_stops_at_the_first_error(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["DELETE /api/delete"] = Reply()
+    assert ktd("rm", "a", "b:7b").stdout == "deleted 'a'\ndeleted 'b:7b'\n"
+    assert daemon.asked("DELETE /api/delete") == [{"model": "a"}, {"model": "b:7b"}]
+    daemon.replies["DELETE /api/delete"] = Reply({"error": "model 'a' not found"}, status=404)
+    ran = ktd("rm", "a", "b")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "Error: model 'a' not found\n")
+
+
+def test_cp(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/copy"] = Reply()
+    assert ktd("cp", "a", "b").stdout == "copied 'a' to 'b'\n"
+    assert daemon.asked("POST /api/copy") == [{"source": "a", "destination": "b"}]
+
+
+@pytest.mark.usefixtures("local_key")
+def test_import_sends_absolute_paths(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.replies[IMPORT] = Reply(
+        {"status": "hashing", "completed": 1, "total": 13},
+        {"status": "success", "model": "r1:latest"},
+    )
+    file, config = gguf(tmp_path / "model.gguf"), tmp_path / "bundle"
+    config.mkdir()
+    ran = ktd("import", "model.gguf", "--name", "r1", "--config", "bundle", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "imported 'r1:latest'\n")
+    assert daemon.asked(IMPORT) == [{"paths": [str(file)], "config": str(config), "name": "r1"}]
+
+
+@pytest.mark.usefixtures("local_key")
+def test_one_shard_names_all(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.replies[IMPORT] = Reply({"status": "success", "model": "m:latest"})
+    shards = [gguf(tmp_path / f"m-0000{part}-of-00003.gguf") for part in (1, 2, 3)]
+    assert ktd("import", str(shards[1]), str(shards[0])).returncode == 0
+    assert daemon.asked(IMPORT)[0]["paths"] == [str(shard) for shard in shards]
+    shards[2].unlink()
+    ran = ktd("import", str(shards[0]))
+    assert ran.stderr == ("Error: m-00001-of-00003.gguf is one of 3 shards; not beside it: m-00003-of-00003.gguf\n")
+
+
+def test_what_cannot_be_imported_is_told_before_the_daemon_is_asked(
+    ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "text.gguf").write_text("hello")
+    gguf(tmp_path / "model.gguf")
+    for words, error in {
+        ("none.gguf",): f"{tmp_path}/none.gguf is not there",
+        (".",): f"{tmp_path} is not a regular file",
+        ("/dev/zero",): "/dev/zero is not a regular file",
+        ("text.gguf",): f"{tmp_path}/text.gguf is not a GGUF file: it begins with b'hell'",
+        ("model.gguf", "--config", "none"): "--config none is not a folder",
+    }.items():
+        ran = ktd("import", *words, cwd=tmp_path)
+        assert (ran.returncode, ran.stderr) == (1, f"Error: {error}\n")
+    assert daemon.requests == []
+
+
+def test_import_needs_the_daemons_own_user(ktd: CommandLine, tmp_path: Path) -> None:
+    ran = ktd("import", str(gguf(tmp_path / "model.gguf")))
+    assert ran.returncode == 1
+    assert f"cannot read {tmp_path}/local.key (No such file or directory)" in ran.stderr
+
+
+@pytest.mark.usefixtures("local_key")
+def test_an_import_that_fails_says_why(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    file = str(gguf(tmp_path / "model.gguf"))
+    daemon.replies[IMPORT] = Reply({"status": "reading"}, {"error": "model.gguf: tensor data is cut short"})
+    assert ktd("import", file).stderr.strip() == "Error: model.gguf: tensor data is cut short"
+    daemon.replies[IMPORT] = Reply({"status": "reading"})
+    assert ktd("import", file).stderr.strip() == "Error: the daemon ended before it was done"
+
+
+def test_bench_refuses_what_it_cannot_read(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("hello")
+    ran = ktd("bench", str(tmp_path / "text.gguf"))
+    assert (ran.returncode, "is not a GGUF file" in ran.stderr) == (1, True)
+    (tmp_path / "local.key").write_text("the-key")
+    daemon.replies["GET /api/files"] = Reply({"error": "model 'x' not found"}, status=404)
+    ran = ktd("bench", "x")
+    assert (ran.returncode, ran.stderr) == (1, "Error: model 'x' not found\n")
+    assert daemon.asked("GET /api/files") == [{"model": "x"}]

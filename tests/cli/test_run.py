@@ -1,0 +1,146 @@
+"""`ktd run` with a prompt: what goes to the daemon, and what comes out."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+from fake_daemon import FakeDaemon, Reply, spoken
+
+CHAT = "POST /api/chat"
+
+
+def test_thinking_stands_between_its_two_lines(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("It is ", "42.", thinking=("\n12 + 30", " = 42")))
+    ran = ktd("run", "demo", "What is 12 + 30?")
+    assert ran.stdout == "Thinking...\n12 + 30 = 42\n...done thinking.\n\nIt is 42.\n"
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (asked,) = daemon.asked(CHAT)
+    assert asked["messages"] == [{"role": "user", "content": "What is 12 + 30?"}]
+    assert "think" not in asked and "keep_alive" not in asked
+
+
+def test_thinking_can_be_hidden(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("42", thinking=("12 + 30",)))
+    assert ktd("run", "demo", "--hidethinking", "?").stdout == "42\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "sent"), [("--think", True), ("--think=true", True), ("--think=false", False), ("--think=low", "low")]
+)
+def test_think_is_passed_on_and_does_not_eat_the_prompt(
+    ktd: CommandLine, daemon: FakeDaemon, flag: str, sent: object
+) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("42"))
+    assert ktd("run", "demo", flag, "Why?").returncode == 0
+    (asked,) = daemon.asked(CHAT)
+    assert asked["think"] == sent
+    assert asked["messages"][0]["content"] == "Why?"
+
+
+def test_standard_input_comes_before_the_prompt(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("42"))
+    ktd("run", "demo", "--keepalive", "10m", "Sum", "this up", stdin="one\ntwo\n")
+    (asked,) = daemon.asked(CHAT)
+    assert asked["messages"][0]["content"] == "one\ntwo\nSum this up"
+    assert asked["keep_alive"] == "10m"
+
+
+def test_without_a_prompt_the_model_is_loaded(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply({"message": {"content": ""}, "done": True, "done_reason": "load"})
+    ran = ktd("run", "demo")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert daemon.asked(CHAT)[0]["messages"] == []
+
+
+def test_verbose_ends_with_the_timings(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("42"))
+    ran = ktd("run", "demo", "--verbose", "?")
+    assert ran.stdout == "42\n"
+    assert ran.stderr.strip().splitlines() == [
+        "total duration:       2.500s",
+        "load duration:        85.1ms",
+        "prompt eval count:    11 token(s)",
+        "prompt eval duration: 500.0ms",
+        "prompt eval rate:     22.00 tokens/s",
+        "eval count:           30 token(s)",
+        "eval duration:        1.500s",
+        "eval rate:            20.00 tokens/s",
+    ]
+
+
+def test_an_unknown_model_is_refused_with_what_helps(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/show"] = Reply({"error": "model 'r1' not found"}, status=404)
+    ran = ktd("run", "r1", "?")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: model 'r1' not found; `ktd list`")
+    assert not daemon.asked(CHAT)
+
+
+def test_a_removed_demo_is_made_again(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    (tmp_path / "local.key").write_text("the-key\n")
+    daemon.replies["POST /api/show"] = Reply({"error": "model 'demo' not found"}, status=404)
+    daemon.replies["POST /api/import"] = Reply({"status": "hashing"}, {"status": "success", "model": "demo:latest"})
+    daemon.replies[CHAT] = Reply(*spoken("42"))
+    ran = ktd("run", "demo", "?")
+    assert (ran.returncode, ran.stdout) == (0, "42\n")
+    assert daemon.asked("POST /api/import") == [{"demo": True}]
+    assert [headers["X-Ktd-Local-Key"] for headers in daemon.headers if "X-Ktd-Local-Key" in headers] == ["the-key"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply({"error": "server busy"}, status=503), "server busy"),
+        (Reply(status=403), "the daemon refused the request (HTTP 403)"),
+        (Reply(*spoken("4")[:1], {"error": "the worker died"}), "the worker died"),
+        (Reply(*spoken("4")[:1]), "the daemon ended before the answer did"),
+        (Reply(*spoken("4")[:1], cut=True), "broke off"),
+    ],
+)
+def test_errors_are_told_and_end_with_one(ktd: CommandLine, daemon: FakeDaemon, reply: Reply, error: str) -> None:
+    daemon.replies[CHAT] = reply
+    ran = ktd("run", "demo", "?")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: ") and error in ran.stderr
+    assert ran.stdout in ("", "4\n")
+
+
+def test_a_line_that_is_no_json_is_not_taken(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply([1, 2])  # type: ignore[arg-type]
+    assert "not a JSON object: [1, 2]" in ktd("run", "demo", "?").stderr
+
+
+def test_a_daemon_elsewhere_is_not_started_here(tmp_path: Path) -> None:
+    ran = CommandLine(tmp_path, "https://127.0.0.1:1")("run", "demo", "?")
+    assert ran.returncode == 1
+    assert ran.stderr == "Error: no daemon answers at https://127.0.0.1:1; `ktd serve` starts one\n"
+
+
+def test_an_unreadable_address_is_told(tmp_path: Path) -> None:
+    ran = CommandLine(tmp_path, "ftp://box")("list")
+    assert ran.returncode == 1
+    assert ran.stderr == "Error: the daemon's address 'ftp://box' must begin with http:// or https://\n"
+
+
+def test_ctrl_c_ends_an_answer_and_the_request(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken(*["word "] * 1000), pause=0.05)
+    running = ktd.start("run", "demo", "?")
+    assert running.stdout is not None
+    assert running.stdout.read(5) == "word "
+    running.send_signal(signal.SIGINT)
+    rest, errors = running.communicate()
+    assert (running.returncode, errors) == (130, "")
+    assert rest.endswith("\n")
+    assert daemon.disconnected.wait(30)
+
+
+def test_a_closed_output_is_no_traceback(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken(*["word "] * 1000), pause=0.01)
+    running = ktd.start("run", "demo", "?")
+    assert running.stdout is not None and running.stderr is not None
+    running.stdout.read(5)
+    running.stdout.close()
+    assert running.wait(60) == 1
+    assert running.stderr.read() == ""
+    running.stderr.close()
