@@ -33,17 +33,17 @@ def _words(digits: str) -> str:
 
 
 # Cased letters, but for scripts and symbols that the authors' Unicode tables did not count among them yet.
-_DEEPSEEK_LETTERS = (
-    r"[[\p{Lu}\p{Ll}\p{Lt}]&&[^"
-    "\u0560-\u0588\u10c7\u10cd\u10d0-\u10fa\u10fd-\u10ff\u1c80-\u1c88\u2cf2\u2cf3\u2d00-\u2d2d"
-    "\ua790-\ua7ca\ua7d0-\ua7d9\ua7f5-\ua7fa\uab30-\uab5a\uab60-\uab68"
-    "\U00010570-\U000105bc\U00016e40-\U00016e7f\U0001d400-\U0001d7cb\U0001df00-\U0001df1e"
-    r"]]"
+_DEEPSEEK_LETTER = (
+    "(?:(?!["
+    "\u0560-\u0588\u10c7\u10cd\u10d0-\u10fa\u10fd-\u10ff\u1c80-\u1c8a\u2cf2\u2cf3\u2d00-\u2d2d"
+    "\ua790-\ua7dc\ua7f5-\ua7fa\uab30-\uab5a\uab60-\uab68"
+    "\U00010570-\U000105bc\U00010d50-\U00010d85\U00016e40-\U00016e7f\U0001d400-\U0001d7cb\U0001df00-\U0001df2a"
+    r"])[\p{Lu}\p{Ll}\p{Lt}])"
 )
 _DEEPSEEK_LLM = PreTokenizer(
     (
         _NEWLINE,
-        rf"\s?{_DEEPSEEK_LETTERS}+",
+        rf"\s?{_DEEPSEEK_LETTER}+",
         "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+",
         r"\s+$",
         _CJK_OR_HANGUL,

@@ -1,0 +1,122 @@
+import math
+
+import headers
+import pytest
+
+from ktd.engine.errors import LoadRefused
+from ktd.engine.gguf import Gguf, Value
+from ktd.engine.models import spec_for
+from ktd.engine.placement import (
+    DEFAULT_CONTEXT,
+    HEADROOM,
+    LEAST_CONTEXT,
+    MOST_CONTEXTS,
+    PAGE_TOKENS,
+    Budget,
+    Placement,
+    cache_row_bytes,
+    place,
+)
+
+ROW = 2 * 128  # two layers, each 48 values of 2 bytes, rounded up to cache lines of 64
+LONG = 100_000
+PLENTY = 1 << 40
+
+
+def model(context: int = LONG) -> Gguf:
+    changed: dict[str, Value | None] = {"context_length": context}
+    return headers.deepseek2(changed=changed)
+
+
+def placed(
+    free: int = PLENTY, wanted: int | None = None, trained: int = LONG, derived: int = 0, scratch: int = 0
+) -> Placement:
+    gguf = model(trained)
+    sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
+    return place(spec_for(gguf), sizes, Budget(free, 2, derived, scratch), wanted)
+
+
+def weight_bytes() -> int:
+    return sum(tensor.nbytes for tensor in model().tensors.values())
+
+
+def reason(placement: Placement) -> str:
+    return placement.rows[-1].reason
+
+
+def test_every_byte_has_a_row_and_a_reason() -> None:
+    placement = placed(derived=1000, scratch=2000)
+    parts = {row.part: row.bytes for row in placement.rows}
+    assert list(parts) == [
+        *("embedding", "attention", "dense FFN", "routed experts", "shared experts", "routers", "head"),
+        *("derived weights", "scratch", "KV cache"),
+    ]
+    assert placement.bytes == weight_bytes() + 3000 + placement.pages * PAGE_TOKENS * ROW
+    assert parts["routed experts"] == 3 * 64 * 24 * 8 * 4
+    assert all(row.reason and row.device == "cpu" for row in placement.rows)
+
+
+def test_a_tied_head_is_counted_once() -> None:
+    gguf = model()
+    del gguf.tensors["output.weight"]
+    sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
+    placement = place(spec_for(gguf), sizes, Budget(PLENTY, 2), None)
+    assert {row.part: row.bytes for row in placement.rows}["head"] == gguf.tensors["output_norm.weight"].nbytes
+
+
+def test_cache_rows_start_on_cache_lines() -> None:
+    spec = spec_for(model())
+    assert cache_row_bytes(spec, 2) == ROW
+    assert cache_row_bytes(spec, 4) == 2 * 192
+
+
+def test_default_context_and_why() -> None:
+    assert placed(trained=2048).context == 2048
+    assert "all the model was trained for" in reason(placed(trained=2048))
+    assert placed().context == DEFAULT_CONTEXT
+    assert f"the default, of {LONG} possible" in reason(placed())
+
+
+def test_a_wanted_context_is_granted_up_to_what_was_trained() -> None:
+    assert placed(wanted=1000).context == 1000
+    assert placed(wanted=LONG).context == LONG
+    assert placed(wanted=10 * LONG).context == LONG
+    assert "1000000 asked for" in reason(placed(wanted=10 * LONG))
+
+
+def test_the_default_shrinks_to_what_fits() -> None:
+    free = weight_bytes() + HEADROOM + 5000 * ROW
+    placement = placed(free)
+    assert placement.context == 5000 // PAGE_TOKENS * PAGE_TOKENS
+    assert placement.pages * PAGE_TOKENS == placement.context
+    assert "all that memory allows" in reason(placement)
+    assert placement.bytes + HEADROOM <= free
+
+
+def test_a_wanted_context_is_never_shortened() -> None:
+    free = weight_bytes() + HEADROOM + 5000 * ROW
+    with pytest.raises(LoadRefused, match="with a context of 6000 tokens"):
+        placed(free, wanted=6000)
+
+
+@pytest.mark.parametrize("free", [0, 1 << 20, HEADROOM + (LEAST_CONTEXT - PAGE_TOKENS) * ROW])
+def test_what_does_not_fit_is_refused_with_both_figures(free: int) -> None:
+    with pytest.raises(LoadRefused) as refused:
+        placed(free, scratch=3 << 30)
+    assert refused.value.kind == "out_of_memory"
+    needed = math.fsum([weight_bytes(), 3 << 30, HEADROOM, DEFAULT_CONTEXT * ROW]) / (1 << 30)
+    expected = f"model requires more system memory ({needed:.1f} GiB) than is available ({free / (1 << 30):.1f} GiB)"
+    assert expected in str(refused.value)
+
+
+def test_the_last_page_is_whole() -> None:
+    assert placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW).pages == 2
+    with pytest.raises(LoadRefused):
+        placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW - 1)
+
+
+def test_the_cache_holds_more_contexts_when_memory_is_plentiful() -> None:
+    whole = DEFAULT_CONTEXT // PAGE_TOKENS
+    assert placed().pages == MOST_CONTEXTS * whole
+    room = 8 * DEFAULT_CONTEXT * ROW
+    assert placed(weight_bytes() + HEADROOM + room).pages == 2 * whole
