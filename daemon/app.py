@@ -1,0 +1,73 @@
+"""The application: its routes as one list, and what they share from start to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import hdrs, web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.chat.answer import Answerer
+from ktd.daemon.chat.framing import Framings
+from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.engine_port import Engine
+from ktd.daemon.guards import Guard
+from ktd.daemon.home import LocalKey
+from ktd.daemon.host import ModelHost
+from ktd.daemon.imports import Imports
+from ktd.daemon.routes import chat, generate, health, local, models, openai_chat, openai_models
+from ktd.daemon.settings import Settings
+from ktd.registry.store import Registry
+
+LONGEST_BODY = 64 << 20  # bytes
+
+ROUTES = [
+    web.get("/", health.root),
+    web.get("/api/version", health.version),
+    web.get("/api/tags", models.tags),
+    web.get("/api/ps", models.loaded),
+    web.post("/api/show", models.show),
+    web.post("/api/copy", models.copy),
+    web.delete("/api/delete", models.delete),
+    web.post("/api/generate", generate.generate),
+    web.post("/api/chat", chat.chat),
+    web.post("/api/import", local.import_model),
+    web.get("/api/files", local.files),
+    web.get("/v1/models", openai_models.models),
+    web.get("/v1/models/{name:.+}", openai_models.model),
+    web.post("/v1/chat/completions", openai_chat.completions),
+]
+
+
+def application(settings: Settings, registry: Registry, engine: Engine) -> web.Application:
+    """Closes its workers when it is cleaned up; the registry stays the caller's."""
+    guard = Guard(settings)
+    app = web.Application(middlewares=[guard.middleware(), replies.errors], client_max_size=LONGEST_BODY)
+    host, renderer = ModelHost(engine, settings), Renderer()
+    app[keys.SETTINGS] = settings
+    app[keys.REGISTRY] = registry
+    app[keys.HOST] = host
+    app[keys.RENDERER] = renderer
+    app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer)
+    app[keys.IMPORTS] = Imports()
+    app[keys.LOCAL_KEY] = LocalKey(settings.home)
+    app.add_routes(ROUTES)
+    app.on_response_prepare.append(guard.mark)
+    app.on_response_prepare.append(_sign)
+    app.on_shutdown.append(_stop_answers)
+    app.cleanup_ctx.append(_helpers)
+    return app
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = health.SERVER
+
+
+async def _stop_answers(app: web.Application) -> None:
+    """Before connections are closed, so that every running answer can still say why it ends."""
+    await app[keys.HOST].close()
+
+
+async def _helpers(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[keys.RENDERER].close()
+    await asyncio.to_thread(app[keys.IMPORTS].close)

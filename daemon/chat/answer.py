@@ -1,0 +1,114 @@
+"""Answerer: from a chat to its answer, piece by piece. Nothing here knows a dialect."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from ktd.daemon.chat.chat import Chat, Piece, Raw, Terms
+from ktd.daemon.chat.framing import Framings
+from ktd.daemon.chat.prompt import Framed, framed
+from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.chat.splitter import Splitter
+from ktd.daemon.chat.style import Style
+from ktd.daemon.engine_port import Worker
+from ktd.daemon.errors import NotSupported
+from ktd.daemon.host import ModelHost
+from ktd.engine.messages import Delta, Done, Prompt
+from ktd.registry.record import ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last item of an answer. Durations are nanoseconds."""
+
+    done: Done
+    load_ns: int
+    total_ns: int
+    called: bool  # whether tools were called
+
+
+class Answerer:
+    def __init__(self, host: ModelHost, framings: Framings, renderer: Renderer) -> None:
+        self._host = host
+        self._framings = framings
+        self._renderer = renderer
+
+    async def answer(self, record: ModelRecord, ask: Chat | Raw, terms: Terms) -> AsyncGenerator[Piece | Ending, None]:
+        """The answer as it grows, then Ending. Closing the generator stops the model.
+
+        Raises DaemonError or EngineError.
+        """
+        began = time.monotonic_ns()
+        frame = await self._framed(record, ask, terms)  # first, so that a broken template does not cost a load
+        called = False
+        async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
+            load_ns = time.monotonic_ns() - began
+            async with aclosing(_pieces(worker, frame, terms)) as pieces:
+                async for item in pieces:
+                    if isinstance(item, Done):
+                        yield Ending(item, load_ns, time.monotonic_ns() - began, called)
+                    else:
+                        called = called or bool(item.calls)
+                        yield item
+
+    async def load(self, record: ModelRecord, terms: Terms) -> None:
+        """Have the model ready, and start its keep-alive time anew."""
+        async with self._host.lease(record, terms.context, terms.keep_alive):
+            pass
+
+    async def _framed(self, record: ModelRecord, ask: Chat | Raw, terms: Terms) -> Framed:
+        if isinstance(ask, Raw):
+            plain = Style(thinks=False, calls_tools=False)
+            return Framed(Prompt(ask.text, terms.stops), Splitter(plain, thinking=False, tools=False))
+        return await framed(ask, await self._framings.of(record), terms.stops, self._renderer)
+
+
+async def whole(answer: AsyncGenerator[Piece | Ending, None]) -> tuple[Piece, Ending]:
+    """The answer in one piece, and its ending."""
+    pieces: list[Piece] = []
+    async with aclosing(answer):
+        async for item in answer:
+            if isinstance(item, Ending):
+                return _joined(pieces), item
+            pieces.append(item)
+    raise RuntimeError("an answer ended without its ending")
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    return Piece(
+        content="".join(piece.content for piece in pieces),
+        thinking="".join(piece.thinking for piece in pieces),
+        calls=tuple(call for piece in pieces for call in piece.calls),
+    )
+
+
+def check(record: ModelRecord, ask: Chat | Raw, asked_name: str) -> None:
+    """Whether the model can do what is asked. Raises NotSupported, in Ollama's words."""
+    if isinstance(ask, Raw):
+        return
+    if not record.template:
+        raise NotSupported(f'"{asked_name}" has no chat template: only raw prompts can be answered')
+    if ask.think and "thinking" not in record.capabilities:
+        raise NotSupported(f'"{asked_name}" does not support thinking')
+    if ask.tools:
+        _check_tools(record)
+
+
+def _check_tools(record: ModelRecord) -> None:
+    if "tools" not in record.capabilities:
+        raise NotSupported(f"{record.name} does not support tools")
+    if not Style.of(record.template or "").calls_tools:
+        raise NotSupported(f"{record.name} writes tool calls in a format that this version of ktd cannot read")
+
+
+async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator[Piece | Done, None]:
+    async with aclosing(worker.generate(frame.prompt, terms.sampling)) as stream:
+        async for item in stream:
+            if isinstance(item, Delta):
+                for piece in frame.splitter.feed(item.text):
+                    yield piece
+            else:
+                for piece in frame.splitter.finish():
+                    yield piece
+                yield item

@@ -1,0 +1,60 @@
+"""Chat: a request after its dialect has been taken off. Nothing below here knows Ollama from OpenAI."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktd.engine.messages import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    name: str
+    arguments: dict[str, Any]
+    id: str = ""
+    index: int = 0  # within its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    content: str = ""
+    thinking: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """`think` None leaves the choice to the template; `effort` is a level for templates that know levels."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {...}}, as the client wrote them
+    think: bool | None = None
+    effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Text that goes to the model untouched."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to answer. `context` is the least the worker must have been loaded with; `keep_alive` is in seconds."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    stops: tuple[str, ...] = ()
+    context: int | None = None
+    keep_alive: float | None = None  # None: the daemon's default
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some more of the answer; every tool call comes whole."""
+
+    content: str = ""
+    thinking: str = ""
+    calls: tuple[ToolCall, ...] = ()

@@ -1,0 +1,33 @@
+"""The engine as the daemon needs it. `ktd.engine.client.EngineClient` is one; tests have a small fake."""
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
+
+from ktd.engine.messages import Delta, Done, Load, Loaded, LoadProgress, Prompt, Sampling
+
+
+class Worker(Protocol):
+    """One loaded model."""
+
+    @property
+    def loaded(self) -> Loaded: ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta | Done, None]:
+        """The answer as it grows, then Done. Closing the generator cancels the job.
+
+        Raises JobFailed; WorkerDied when the worker ends, whoever ended it.
+        """
+
+    async def close(self) -> None:
+        """End the worker and wait until its memory is given back; a second call does nothing."""
+
+
+class Engine(Protocol):
+    async def load(self, load: Load, progress: Callable[[LoadProgress], None]) -> Worker:
+        """Start a worker and load a model into it; cancelling ends the worker.
+
+        Raises LoadRefused or WorkerDied.
+        """

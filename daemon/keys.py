@@ -1,0 +1,19 @@
+"""What handlers share, by typed key."""
+
+from aiohttp import web
+
+from ktd.daemon.chat.answer import Answerer
+from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.home import LocalKey
+from ktd.daemon.host import ModelHost
+from ktd.daemon.imports import Imports
+from ktd.daemon.settings import Settings
+from ktd.registry.store import Registry
+
+SETTINGS = web.AppKey("settings", Settings)
+REGISTRY = web.AppKey("registry", Registry)
+HOST = web.AppKey("host", ModelHost)
+RENDERER = web.AppKey("renderer", Renderer)
+ANSWERER = web.AppKey("answerer", Answerer)
+IMPORTS = web.AppKey("imports", Imports)
+LOCAL_KEY = web.AppKey("local_key", LocalKey)

@@ -1,0 +1,51 @@
+"""POST /api/chat: a conversation, or with no messages the loading and unloading of a model."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.options import terms
+from ktd.daemon.errors import BadRequest
+from ktd.daemon.routes.find import present
+from ktd.daemon.streams import ndjson, stream
+from ktd.daemon.wire import from_ollama, ollama, to_ollama
+from ktd.daemon.wire.decode import decode
+
+FORM = ndjson(replies.ollama_error)
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    body = decode(await request.read(), ollama.ChatRequest)
+    from_ollama.refuse_broken(body)
+    if not body.model:
+        raise BadRequest("model is required")
+    record = await present(request.app, body.model)
+    keep_alive = from_ollama.keep_alive(body.keep_alive)
+    if not body.messages and keep_alive == 0:
+        await request.app[keys.HOST].unload(record)
+        return replies.json(to_ollama.chat_state(body.model, "unload"))
+    conditions = terms(record.parameters, body.options, keep_alive=keep_alive)
+    if not body.messages:
+        await request.app[keys.ANSWERER].load(record, conditions)
+        return replies.json(to_ollama.chat_state(body.model, "load"))
+    from_ollama.refuse_unsupported(body)
+    ask = from_ollama.chat(body, record.system)
+    check(record, ask, body.model)
+    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
+    if body.stream:
+        return await stream(request, _lines(body.model, answer), FORM)
+    piece, ending = await whole(answer)
+    return replies.json(to_ollama.chat_end(body.model, ending, piece))
+
+
+async def _lines(model: str, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[ollama.ChatAnswer, None]:
+    async with aclosing(answer):
+        async for item in answer:
+            if isinstance(item, Ending):
+                yield to_ollama.chat_end(model, item)
+            else:
+                yield to_ollama.chat_line(model, item)

@@ -1,0 +1,53 @@
+"""POST /api/generate: the answer to one prompt, or with an empty one the loading and unloading of a model."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.options import terms
+from ktd.daemon.errors import ModelMissing
+from ktd.daemon.routes.find import present
+from ktd.daemon.streams import ndjson, stream
+from ktd.daemon.wire import from_ollama, ollama, to_ollama
+from ktd.daemon.wire.decode import decode
+
+FORM = ndjson(replies.ollama_error)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    body = decode(await request.read(), ollama.GenerateRequest)
+    from_ollama.refuse_broken(body)
+    if not body.model:
+        raise ModelMissing("model '' not found")
+    record = await present(request.app, body.model)
+    keep_alive = from_ollama.keep_alive(body.keep_alive)
+    if not body.prompt and keep_alive == 0:
+        await request.app[keys.HOST].unload(record)
+        return replies.json(to_ollama.generate_state(body.model, "unload"))
+    from_ollama.refuse_unsupported(body)
+    conditions = terms(record.parameters, body.options, keep_alive=keep_alive)
+    if not body.prompt:
+        await request.app[keys.ANSWERER].load(record, conditions)
+        return replies.json(to_ollama.generate_state(body.model, "load"))
+    ask = from_ollama.prompt(body, record.system)
+    check(record, ask, body.model)
+    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
+    if body.stream:
+        return await stream(request, _lines(body.model, body.raw, answer), FORM)
+    piece, ending = await whole(answer)
+    return replies.json(to_ollama.generate_end(body.model, ending, body.raw, piece))
+
+
+async def _lines(
+    model: str, raw: bool, answer: AsyncGenerator[Piece | Ending, None]
+) -> AsyncGenerator[ollama.GenerateAnswer, None]:
+    async with aclosing(answer):
+        async for item in answer:
+            if isinstance(item, Ending):
+                yield to_ollama.generate_end(model, item, raw)
+            else:
+                yield to_ollama.generate_line(model, item)

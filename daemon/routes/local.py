@@ -1,0 +1,77 @@
+"""Routes for the machine's own command line: they take and give paths, so only the same user may call them.
+
+A client proves that by what only this user can read, the key in the daemon's folder; web pages never get this far.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from ipaddress import ip_address
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.errors import BadRequest, Forbidden
+from ktd.daemon.imports import Cancelled, Imports, Progress, Step, Work
+from ktd.daemon.routes.find import present
+from ktd.daemon.streams import ndjson, stream
+from ktd.daemon.wire import ollama
+from ktd.daemon.wire.decode import decode
+from ktd.registry.record import ModelRecord
+from ktd.registry.store import Registry
+
+KEY_HEADER = "X-Ktd-Local-Key"
+FORM = ndjson(replies.ollama_error)
+
+
+async def import_model(request: web.Request) -> web.StreamResponse:
+    _require_same_user(request)
+    body = decode(await request.read(), ollama.ImportRequest)
+    work = _work(request.app[keys.REGISTRY], body)
+    return await stream(request, _lines(request.app[keys.IMPORTS], work), FORM)
+
+
+async def files(request: web.Request) -> web.Response:
+    """The absolute paths of a model's shards, in order."""
+    _require_same_user(request)
+    record = await present(request.app, request.query.get("model", ""))
+    return replies.json({"files": [str(path) for path in record.files]})
+
+
+def _require_same_user(request: web.Request) -> None:
+    peer = request.get_extra_info("peername")
+    local = isinstance(peer, tuple) and ip_address(peer[0]).is_loopback
+    key = request.headers.get(KEY_HEADER, "")
+    if not local or hdrs.ORIGIN in request.headers or not request.app[keys.LOCAL_KEY].opens(key):
+        raise Forbidden("only the ktd command of the user who runs the daemon, on the same machine, may do this")
+
+
+def _work(registry: Registry, body: ollama.ImportRequest) -> Work:
+    """Raises BadRequest."""
+    if body.demo:
+        return lambda progress, cancelled: registry.restore_demo()
+    if not body.paths:
+        raise BadRequest("paths is required")
+    paths = [_absolute(path) for path in body.paths]
+    config = _absolute(body.config) if body.config else None
+
+    def work(progress: Progress, cancelled: Cancelled) -> ModelRecord:
+        return registry.import_files(paths, body.name or None, config, progress, cancelled)
+
+    return work
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise BadRequest(f"{text!r} is not an absolute path")
+    return path
+
+
+async def _lines(imports: Imports, work: Work) -> AsyncGenerator[ollama.ImportStatus, None]:
+    async with aclosing(imports.run(work)) as steps:
+        async for step in steps:
+            if isinstance(step, Step):
+                yield ollama.ImportStatus("verifying", step.done, step.total)
+            else:
+                yield ollama.ImportStatus("success", model=str(step.name))

@@ -1,0 +1,77 @@
+"""Routes about models on disk and in memory."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.errors import BadRequest, ModelMissing
+from ktd.daemon.wire import ollama, to_ollama
+from ktd.daemon.wire.decode import decode
+from ktd.daemon.wire.facts import facts
+from ktd.registry.errors import InvalidName, ModelNotFound
+from ktd.registry.record import ModelRecord
+from ktd.registry.store import Registry
+
+
+async def tags(request: web.Request) -> web.Response:
+    records = await asyncio.to_thread(request.app[keys.REGISTRY].list)
+    return replies.json({"models": [to_ollama.model(record) for record in records]})
+
+
+async def loaded(request: web.Request) -> web.Response:
+    residents = request.app[keys.HOST].residents()
+    return replies.json({"models": [to_ollama.loaded_model(resident) for resident in residents]})
+
+
+async def show(request: web.Request) -> web.Response:
+    body = decode(await request.read(), ollama.NameRequest)
+    name = body.model or body.name
+    if not name:
+        raise BadRequest("model is required")
+    return replies.json(await asyncio.to_thread(_facts, request.app[keys.REGISTRY], name, body.verbose))
+
+
+async def copy(request: web.Request) -> web.Response:
+    body = decode(await request.read(), ollama.CopyRequest)
+    registry = request.app[keys.REGISTRY]
+    try:
+        await asyncio.to_thread(registry.find, body.source)
+    except InvalidName as error:
+        raise BadRequest(f'source "{body.source}" is invalid') from error
+    except ModelNotFound as error:
+        raise ModelMissing(f'model "{body.source}" not found') from error
+    try:
+        await asyncio.to_thread(registry.copy, body.source, body.destination)
+    except InvalidName as error:
+        raise BadRequest(f'destination "{body.destination}" is invalid') from error
+    return web.Response()
+
+
+async def delete(request: web.Request) -> web.Response:
+    body = decode(await request.read(), ollama.NameRequest)
+    name = body.model or body.name
+    try:
+        record = await asyncio.to_thread(_delete, request.app[keys.REGISTRY], name)
+    except InvalidName as error:
+        raise BadRequest(f'name "{name}" is invalid') from error
+    except ModelNotFound as error:
+        raise ModelMissing(f"model '{name}' not found") from error
+    await request.app[keys.HOST].unload(record)
+    return web.Response()
+
+
+def _delete(registry: Registry, name: str) -> ModelRecord:
+    record = registry.find(name)
+    registry.delete(name)
+    return record
+
+
+def _facts(registry: Registry, name: str, verbose: bool) -> ollama.ModelFacts:
+    record = registry.find(name)
+    with registry.header(name) as gguf:
+        metadata: Mapping[str, Any] = gguf.metadata
+        tensors = [(t.name, t.type.name, t.shape) for t in gguf.tensors.values()] if verbose else []
+        return facts(record, metadata, tensors, verbose)

@@ -1,0 +1,118 @@
+"""Ollama's requests, made into chats. What this build cannot do is refused here, where possible in Ollama's words."""
+
+import json
+from typing import Any
+
+from ktd.daemon import duration
+from ktd.daemon.chat.chat import Chat, Message, Raw, ToolCall
+from ktd.daemon.errors import BadRequest, NotSupported
+from ktd.daemon.wire import ollama
+
+LEVELS = ("high", "medium", "low", "max")
+MOST_TOP_LOGPROBS = 20
+
+
+def chat(request: ollama.ChatRequest, system: str | None) -> Chat:
+    """Raises BadRequest."""
+    messages = tuple(_message(message) for message in request.messages)
+    think, effort = thinking(request.think)
+    return Chat(with_system(messages, system), tuple(request.tools), think, effort)
+
+
+def prompt(request: ollama.GenerateRequest, system: str | None) -> Chat | Raw:
+    """Raises BadRequest."""
+    if request.raw:
+        return Raw(request.prompt)
+    think, effort = thinking(request.think)
+    message = Message("user", request.prompt)
+    return Chat(with_system((message,), request.system or system), (), think, effort)
+
+
+def with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+    """The model's own system prompt goes first, unless the client brought one."""
+    if not system or (messages and messages[0].role == "system"):
+        return messages
+    return (Message("system", system), *messages)
+
+
+def refuse_broken(request: ollama.Request) -> None:
+    """What makes no sense for any model. Raises BadRequest."""
+    thinking(request.think)
+    keep_alive(request.keep_alive)
+    if not 0 <= request.top_logprobs <= MOST_TOP_LOGPROBS:
+        raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
+
+
+def refuse_unsupported(request: ollama.ChatRequest | ollama.GenerateRequest) -> None:
+    """What this build lacks. Raises NotSupported."""
+    if request.format not in (None, ""):
+        raise NotSupported("this version of ktd does not support format")
+    if request.logprobs or request.top_logprobs:
+        raise NotSupported("this version of ktd does not support logprobs")
+    if request.debug_render_only:
+        raise NotSupported("this version of ktd does not support _debug_render_only")
+    if isinstance(request, ollama.GenerateRequest):
+        _refuse_generate(request)
+    elif any(message.images for message in request.messages):
+        raise NotSupported(f'"{request.model}" does not support images')
+
+
+def _refuse_generate(request: ollama.GenerateRequest) -> None:
+    if request.raw and (request.template or request.system or request.context):
+        raise BadRequest("raw mode does not support template, system, or context")
+    if request.images:
+        raise NotSupported(f'"{request.model}" does not support images')
+    if request.suffix:
+        raise NotSupported(f"{request.model} does not support insert")
+    if request.template:
+        raise NotSupported("this version of ktd does not support template: the model's own is used")
+    if request.context:
+        raise NotSupported("this version of ktd does not support context: send the conversation to /api/chat")
+
+
+def thinking(value: object) -> tuple[bool | None, str | None]:
+    """Whether to think, and how hard, where that is said. Raises BadRequest."""
+    levels = ", ".join(f'"{level}"' for level in LEVELS)
+    if value is None or isinstance(value, bool):
+        return value, None
+    if not isinstance(value, str):
+        raise BadRequest(f"think must be a boolean or string ({levels}, true, or false)")
+    if value not in LEVELS:
+        raise BadRequest(f'invalid think value: "{value}" (must be {levels}, true, or false)')
+    return True, value
+
+
+def keep_alive(value: object) -> float | None:
+    """Seconds, or None when nothing was said. Raises BadRequest."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRequest(f"Unsupported type: '{type(value).__name__}'")
+    try:
+        return duration.seconds(value) if isinstance(value, str) else duration.lasting(float(value))
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"invalid keep_alive: {error}") from error
+
+
+def arguments(value: dict[str, Any] | str) -> dict[str, Any]:
+    """Of an earlier tool call; some clients send them as JSON text. Raises BadRequest."""
+    try:
+        found = json.loads(value or "{}") if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("invalid tool call arguments") from error
+    if not isinstance(found, dict):
+        raise BadRequest("invalid tool call arguments")
+    return found
+
+
+def _message(message: ollama.MessageIn) -> Message:
+    return Message(
+        role=message.role.lower(),
+        content=message.content,
+        thinking=message.thinking,
+        calls=tuple(
+            ToolCall(call.function.name, arguments(call.function.arguments), call.id) for call in message.tool_calls
+        ),
+        tool_name=message.tool_name,
+        tool_call_id=message.tool_call_id,
+    )

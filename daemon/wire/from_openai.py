@@ -1,0 +1,97 @@
+"""OpenAI's requests, made into chats and options. What this build cannot do is refused here."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ktd.daemon.chat.chat import Chat, Message, ToolCall
+from ktd.daemon.errors import BadRequest, NotSupported
+from ktd.daemon.wire import openai
+from ktd.daemon.wire.from_ollama import arguments, with_system
+
+EFFORTS = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "max": "max",
+    "xhigh": "max",
+    "ultra": "max",
+}
+ROLES = {"developer": "system"}
+USUAL = {"temperature": 1.0, "top_p": 1.0}  # where neither the request nor the model says otherwise
+
+
+def chat(request: openai.ChatRequest, system: str | None) -> Chat:
+    """Raises BadRequest."""
+    if not request.messages:
+        raise BadRequest("[] is too short - 'messages'")
+    names = {call.id: call.function.name for message in request.messages for call in message.tool_calls}
+    messages = tuple(_message(message, names) for message in request.messages)
+    think, effort = thinking(request.reasoning_effort or request.reasoning.effort)
+    tools = () if request.tool_choice == "none" else tuple(request.tools)
+    return Chat(with_system(messages, system), tools, think, effort)
+
+
+def options(request: openai.ChatRequest) -> dict[str, Any]:
+    """By Ollama's names, as the rest of the daemon knows them."""
+    tokens = request.max_completion_tokens
+    return {
+        "num_predict": request.max_tokens if tokens is None else tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "stop": request.stop,
+        "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
+    }
+
+
+def refuse_unsupported(request: openai.ChatRequest) -> None:
+    """What this build lacks. Raises NotSupported."""
+    form = request.response_format
+    lacking = {
+        "n > 1": request.n != 1,
+        "logprobs": request.logprobs or request.top_logprobs,
+        "logit_bias": request.logit_bias,
+        "response_format": form is not None and not (isinstance(form, dict) and form.get("type") == "text"),
+        "a tool_choice that forces a call": request.tool_choice not in (None, "none", "auto"),
+    }
+    for feature, asked in lacking.items():
+        if asked:
+            raise NotSupported(f"this version of ktd does not support {feature}")
+
+
+def thinking(effort: str | None) -> tuple[bool | None, str | None]:
+    """Whether to think, and how hard, where that is said. Raises BadRequest."""
+    if effort is None:
+        return None, None
+    if effort == "none":
+        return False, None
+    if effort not in EFFORTS:
+        raise BadRequest(f"invalid reasoning value: {effort}")
+    return True, EFFORTS[effort]
+
+
+def _message(message: openai.MessageIn, names: dict[str, str]) -> Message:
+    if message.content is None and not message.tool_calls:
+        raise BadRequest("invalid message content type: <nil>")
+    return Message(
+        role=ROLES.get(message.role, message.role),
+        content="".join(_texts(message.content)),
+        thinking=message.reasoning or message.reasoning_content,
+        calls=tuple(
+            ToolCall(call.function.name, arguments(call.function.arguments), call.id) for call in message.tool_calls
+        ),
+        tool_name=message.name or names.get(message.tool_call_id, "") if message.role == "tool" else "",
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _texts(content: str | list[openai.Part] | None) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+        return
+    for part in content or []:
+        if part.type != "text":
+            raise NotSupported(f"this model does not support message parts of type {part.type!r}")
+        yield part.text

@@ -1,0 +1,193 @@
+"""Ollama's wire records. Requests are what clients may send; of replies, fields equal to their default are left out."""
+
+from typing import Any
+
+import msgspec
+
+
+class FunctionIn(msgspec.Struct):
+    name: str = ""
+    arguments: dict[str, Any] | str = msgspec.field(default_factory=dict)
+
+
+class ToolCallIn(msgspec.Struct):
+    function: FunctionIn
+    id: str = ""
+
+
+class MessageIn(msgspec.Struct):
+    role: str = ""
+    content: str = ""
+    thinking: str = ""
+    images: list[Any] = msgspec.field(default_factory=list)
+    tool_calls: list[ToolCallIn] = msgspec.field(default_factory=list)
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+class Request(msgspec.Struct):
+    """What /api/generate and /api/chat have in common."""
+
+    model: str = ""
+    stream: bool = True
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    keep_alive: Any = None
+    think: Any = None
+    format: Any = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
+
+
+class ChatRequest(Request):
+    messages: list[MessageIn] = msgspec.field(default_factory=list)
+    tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+class GenerateRequest(Request):
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: list[int] = msgspec.field(default_factory=list)
+    raw: bool = False
+    images: list[Any] = msgspec.field(default_factory=list)
+
+
+class NameRequest(msgspec.Struct):
+    """Of /api/show and /api/delete; `name` is what `model` was called once."""
+
+    model: str = ""
+    name: str = ""
+    verbose: bool = False
+
+
+class CopyRequest(msgspec.Struct):
+    source: str = ""
+    destination: str = ""
+
+
+class ImportRequest(msgspec.Struct):
+    """Of /api/import, which is ktd's own."""
+
+    paths: list[str] = msgspec.field(default_factory=list)
+    config: str | None = None
+    name: str | None = None
+    demo: bool = False
+
+
+class Function(msgspec.Struct):
+    index: int
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolCall(msgspec.Struct):
+    id: str
+    function: Function
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    role: str
+    content: str
+    thinking: str = ""
+    tool_calls: list[ToolCall] = msgspec.field(default_factory=list)
+
+
+class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One line of an answer; the figures (durations in ns) are on the last."""
+
+    model: str
+    created_at: str
+    done: bool
+    done_reason: str = ""
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+
+
+class ChatAnswer(Answer, kw_only=True):
+    message: Message
+
+
+class GenerateAnswer(Answer, kw_only=True):
+    response: str
+    thinking: str = ""
+    context: list[int] = msgspec.field(default_factory=list)
+
+
+class Details(msgspec.Struct, omit_defaults=True):
+    parent_model: str
+    format: str
+    family: str
+    families: list[str]
+    parameter_size: str
+    quantization_level: str
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+class Model(msgspec.Struct):
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: Details
+    capabilities: list[str]
+
+
+class Progress(msgspec.Struct):
+    completed: int
+    total: int
+
+
+class LoadedModel(msgspec.Struct, omit_defaults=True):
+    """Sizes in bytes; `size_vram` is the part on GPUs. `loading` is ktd's own, and absent once the model is ready."""
+
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: Details
+    expires_at: str
+    size_vram: int
+    context_length: int
+    loading: Progress | None = None
+
+
+class Tensor(msgspec.Struct):
+    name: str
+    type: str
+    shape: list[int]
+
+
+class ModelFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The reply of /api/show."""
+
+    modelfile: str
+    template: str
+    details: Details
+    model_info: dict[str, Any]
+    capabilities: list[str]
+    modified_at: str
+    license: str = ""
+    parameters: str = ""
+    system: str = ""
+    tensors: list[Tensor] = msgspec.field(default_factory=list)
+
+
+class ImportStatus(msgspec.Struct, omit_defaults=True):
+    """One line of an import: what is being done, in bytes; the last has the model's name."""
+
+    status: str
+    completed: int | None = None
+    total: int | None = None
+    model: str = ""
+
+
+class Error(msgspec.Struct):
+    error: str

@@ -1,0 +1,149 @@
+"""OpenAI's wire records, of /v1/models and /v1/chat/completions."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Part(msgspec.Struct):
+    """One part of a message's content."""
+
+    type: str = ""
+    text: str = ""
+
+
+class FunctionIn(msgspec.Struct):
+    name: str = ""
+    arguments: str | dict[str, Any] = ""
+
+
+class ToolCallIn(msgspec.Struct):
+    function: FunctionIn
+    id: str = ""
+
+
+class MessageIn(msgspec.Struct):
+    role: str = ""
+    content: str | list[Part] | None = None
+    name: str = ""
+    tool_call_id: str = ""
+    tool_calls: list[ToolCallIn] = msgspec.field(default_factory=list)
+    reasoning: str = ""
+    reasoning_content: str = ""
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class Reasoning(msgspec.Struct):
+    effort: str | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    model: str = ""
+    messages: list[MessageIn] = msgspec.field(default_factory=list)
+    stream: bool = False
+    stream_options: StreamOptions = msgspec.field(default_factory=StreamOptions)
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    seed: Any = None
+    stop: Any = None
+    frequency_penalty: Any = None
+    presence_penalty: Any = None
+    tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: str | None = None
+    reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
+    response_format: Any = None
+    n: int = 1
+    logprobs: Any = None
+    top_logprobs: Any = None
+    logit_bias: Any = None
+
+
+class Function(msgspec.Struct):
+    name: str
+    arguments: str  # JSON
+
+
+class ToolCall(msgspec.Struct):
+    index: int
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class Message(msgspec.Struct):
+    """`reasoning` and `reasoning_content` are the same text under the two names that clients look for."""
+
+    role: str | msgspec.UnsetType = msgspec.UNSET
+    content: str | msgspec.UnsetType | None = msgspec.UNSET
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Choice(msgspec.Struct):
+    message: Message
+    finish_reason: str
+    index: int = 0
+
+
+class Delta(msgspec.Struct):
+    delta: Message
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+
+
+class Completion(msgspec.Struct):
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    object: Literal["chat.completion"] = "chat.completion"
+    system_fingerprint: str = "fp_ktd"
+
+
+class Chunk(msgspec.Struct):
+    id: str
+    created: int
+    model: str
+    choices: list[Delta]
+    usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    system_fingerprint: str = "fp_ktd"
+
+
+class Model(msgspec.Struct):
+    id: str
+    created: int
+    owned_by: str
+    object: Literal["model"] = "model"
+
+
+class Models(msgspec.Struct):
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+class ErrorBody(msgspec.Struct):
+    message: str
+    type: str
+    param: None = None
+    code: None = None
+
+
+class Error(msgspec.Struct):
+    error: ErrorBody

@@ -1,0 +1,115 @@
+"""Answers and models in Ollama's records."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ktd.daemon.chat.answer import Ending
+from ktd.daemon.chat.chat import Piece
+from ktd.daemon.resident import Resident
+from ktd.daemon.wire import ollama
+from ktd.registry.record import Details, ModelRecord
+
+NOTHING = Piece()
+
+
+def chat_line(model: str, piece: Piece) -> ollama.ChatAnswer:
+    return ollama.ChatAnswer(model=model, created_at=timestamp(), done=False, message=_message(piece))
+
+
+def chat_end(model: str, ending: Ending, piece: Piece = NOTHING) -> ollama.ChatAnswer:
+    return ollama.ChatAnswer(model=model, done=True, message=_message(piece), **_figures(ending))
+
+
+def chat_state(model: str, reason: str) -> ollama.ChatAnswer:
+    """The reply to a load or unload."""
+    return ollama.ChatAnswer(
+        model=model, created_at=timestamp(), done=True, done_reason=reason, message=_message(NOTHING)
+    )
+
+
+def generate_line(model: str, piece: Piece) -> ollama.GenerateAnswer:
+    return ollama.GenerateAnswer(
+        model=model, created_at=timestamp(), done=False, response=piece.content, thinking=piece.thinking
+    )
+
+
+def generate_end(model: str, ending: Ending, raw: bool, piece: Piece = NOTHING) -> ollama.GenerateAnswer:
+    return ollama.GenerateAnswer(
+        model=model,
+        done=True,
+        response=piece.content,
+        thinking=piece.thinking,
+        context=[] if raw else list(ending.done.context),
+        **_figures(ending),
+    )
+
+
+def generate_state(model: str, reason: str) -> ollama.GenerateAnswer:
+    """The reply to a load or unload."""
+    return ollama.GenerateAnswer(model=model, created_at=timestamp(), done=True, done_reason=reason, response="")
+
+
+def model(record: ModelRecord) -> ollama.Model:
+    return ollama.Model(
+        name=str(record.name),
+        model=str(record.name),
+        modified_at=timestamp(record.modified_at),
+        size=record.size,
+        digest=record.digest,
+        details=details(record.details),
+        capabilities=list(record.capabilities),
+    )
+
+
+def loaded_model(resident: Resident) -> ollama.LoadedModel:
+    record, worker = resident.record, resident.worker
+    progress = resident.progress
+    return ollama.LoadedModel(
+        name=str(record.name),
+        model=str(record.name),
+        size=worker.loaded.memory + worker.loaded.gpu_memory if worker else record.size,
+        digest=record.digest,
+        details=details(record.details),
+        expires_at=timestamp(resident.expires_at),
+        size_vram=worker.loaded.gpu_memory if worker else 0,
+        context_length=worker.loaded.context if worker else resident.asked or 0,
+        loading=None if worker else ollama.Progress(progress.done, progress.total),
+    )
+
+
+def details(facts: Details) -> ollama.Details:
+    return ollama.Details(
+        parent_model=facts.parent_model,
+        format=facts.format,
+        family=facts.family,
+        families=list(facts.families),
+        parameter_size=facts.parameter_size,
+        quantization_level=facts.quantization_level,
+        context_length=facts.context_length or 0,
+        embedding_length=facts.embedding_length or 0,
+    )
+
+
+def timestamp(when: datetime | None = None) -> str:
+    """RFC 3339 with six digits: what both Go and every Python can read."""
+    moment = (when or datetime.now(UTC)).astimezone(UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _figures(ending: Ending) -> dict[str, Any]:
+    done = ending.done
+    return {
+        "created_at": timestamp(),
+        "done_reason": done.reason,
+        "total_duration": ending.total_ns,
+        "load_duration": ending.load_ns,
+        "prompt_eval_count": done.prompt_tokens,
+        "prompt_eval_duration": done.prompt_ns,
+        "eval_count": done.output_tokens,
+        "eval_duration": done.output_ns,
+    }
+
+
+def _message(piece: Piece) -> ollama.Message:
+    calls = [ollama.ToolCall(call.id, ollama.Function(call.index, call.name, call.arguments)) for call in piece.calls]
+    return ollama.Message("assistant", piece.content, piece.thinking, calls)

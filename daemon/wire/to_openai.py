@@ -1,0 +1,71 @@
+"""Answers in OpenAI's records."""
+
+import secrets
+import time
+
+import msgspec
+from msgspec import UNSET
+
+from ktd.daemon.chat.answer import Ending
+from ktd.daemon.chat.chat import Piece, ToolCall
+from ktd.daemon.wire import openai
+
+
+class Reply:
+    """One reply: the same id and time in all its chunks."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._id = f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = int(time.time())
+
+    def completion(self, piece: Piece, ending: Ending) -> openai.Completion:
+        message = _message(piece)
+        message.role = "assistant"
+        message.content = piece.content or (None if piece.calls else "")
+        choices = [openai.Choice(message, _reason(ending))]
+        return openai.Completion(self._id, self._created, self._model, choices, _usage(ending))
+
+    def opening(self) -> openai.Chunk:
+        return self._chunk(openai.Delta(openai.Message(role="assistant", content="")))
+
+    def chunk(self, piece: Piece) -> openai.Chunk:
+        message = _message(piece)
+        message.content = piece.content or UNSET
+        return self._chunk(openai.Delta(message))
+
+    def closing(self, ending: Ending) -> openai.Chunk:
+        return self._chunk(openai.Delta(openai.Message(), _reason(ending)))
+
+    def usage(self, ending: Ending) -> openai.Chunk:
+        return openai.Chunk(self._id, self._created, self._model, [], _usage(ending))
+
+    def _chunk(self, delta: openai.Delta) -> openai.Chunk:
+        return openai.Chunk(self._id, self._created, self._model, [delta])
+
+
+def _message(piece: Piece) -> openai.Message:
+    thinking = piece.thinking or UNSET
+    calls = [_call(call) for call in piece.calls] or UNSET
+    return openai.Message(reasoning=thinking, reasoning_content=thinking, tool_calls=calls)
+
+
+def _call(call: ToolCall) -> openai.ToolCall:
+    arguments = msgspec.json.encode(call.arguments).decode()
+    return openai.ToolCall(call.index, call.id, openai.Function(call.name, arguments))
+
+
+def _reason(ending: Ending) -> str:
+    if ending.called:
+        return "tool_calls"
+    return "length" if ending.done.reason == "length" else "stop"
+
+
+def _usage(ending: Ending) -> openai.Usage:
+    done = ending.done
+    return openai.Usage(
+        prompt_tokens=done.prompt_tokens,
+        completion_tokens=done.output_tokens,
+        total_tokens=done.prompt_tokens + done.output_tokens,
+        prompt_tokens_details={"cached_tokens": done.cached_tokens},
+    )
