@@ -1,16 +1,18 @@
 """Metadata: the key-value pairs of a GGUF file, typed and checked when they are asked for."""
 
+from __future__ import annotations
+
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from ktd.engine.gguf.cursor import U64, GGUFError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 REQUIRED: Final = object()
@@ -68,6 +70,8 @@ class Array:
 
     def numpy(self) -> NDArray[Any]:
         """A read-only view [length] in the file's own number type."""
+        import numpy as np  # 0.1 s that the daemon's start does without
+
         if self.type is ValueType.STRING:
             raise GGUFError(f"{self._where} holds strings, not numbers")
         numbers = np.frombuffer(self._raw, SCALARS[self.type].format)
