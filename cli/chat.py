@@ -38,7 +38,7 @@ class Chat:
 
     async def load(self, client: Client) -> None:
         """Bring the model into memory, so that the first answer need not wait for it."""
-        await client.request("POST", "/api/chat", self._request([]))
+        await client.request("POST", "/api/chat", self._request([]) | {"stream": False})
 
     async def say(self, client: Client, text: str) -> None:
         """Send a message and show the answer; what is refused or broken off is not remembered."""

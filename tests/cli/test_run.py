@@ -47,7 +47,6 @@ def test_standard_input_comes_before_the_prompt(ktd: CommandLine, daemon: FakeDa
 
 
 def test_without_a_prompt_the_model_is_loaded(ktd: CommandLine, daemon: FakeDaemon) -> None:
-    daemon.replies[CHAT] = Reply({"message": {"content": ""}, "done": True, "done_reason": "load"})
     ran = ktd("run", "demo")
     assert (ran.returncode, ran.stdout) == (0, "")
     assert daemon.asked(CHAT)[0]["messages"] == []

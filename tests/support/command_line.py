@@ -12,7 +12,8 @@ TIME_LIMIT = 300.0  # only ends a hung test
 def environment(home: Path, url: str) -> dict[str, str]:
     """This process's, without settings of whoever runs the tests."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KTD_", "OLLAMA_"))}
-    return kept | {"KTD_HOME": str(home), "KTD_HOST": url, "HOME": str(home), "TERM": "xterm"}
+    quiet = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}  # a pseudo-terminal does not say where its cursor is
+    return kept | quiet | {"KTD_HOME": str(home), "KTD_HOST": url, "HOME": str(home)}
 
 
 class CommandLine:

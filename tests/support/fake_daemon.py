@@ -20,6 +20,9 @@ class Reply:
         self.pause = pause
 
 
+LOADED = Reply({"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "load"})
+
+
 class FakeDaemon:
     """Answers `replies["POST /api/chat"]` and so on; keeps what it was asked in `requests`."""
 
@@ -66,6 +69,8 @@ class FakeDaemon:
         self.requests.append((route, json.loads(body) if body else dict(request.query)))
         self.headers.append(dict(request.headers))
         reply = self.replies.get(route, Reply({"error": f"no reply for {route}"}, status=404))
+        if self.requests[-1][1].get("messages") == []:
+            reply = LOADED
         try:
             return await self._send(request, reply)
         except asyncio.CancelledError:

@@ -13,12 +13,18 @@ from typing import Self
 
 # The child makes the pty its controlling terminal, so that Ctrl-C is a signal as on a real one.
 WRAPPER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+WIPED = re.compile(rb"\r\x1b\[K[^\r\n]*(?=\r\x1b\[K)")  # spinner frames, each on the line of the one before
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
 TIME_LIMIT = 60.0
 
 
+def shown(raw: bytes) -> str:
+    """What a terminal has after these bytes, as far as it is plain text."""
+    return CONTROL.sub(b"", WIPED.sub(b"", raw)).decode(errors="replace")
+
+
 class Terminal:
-    """`text` is all that was shown, without control sequences; `raw` has them."""
+    """`text` is what was shown and left, without control sequences; `raw` has them."""
 
     def __init__(self, command: list[str], env: dict[str, str], size: tuple[int, int] = (40, 100)) -> None:
         self._master, slave = pty.openpty()
@@ -45,7 +51,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        return CONTROL.sub(b"", self.raw).decode(errors="replace")
+        return shown(self.raw)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
