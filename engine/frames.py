@@ -39,9 +39,7 @@ async def read(reader: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[Re
     return await _body(reader, decoder, length)
 
 
-async def _body(
-    reader: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[Record], length: int
-) -> Record:
+async def _body(reader: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[Record], length: int) -> Record:
     try:
         return decoder.decode(await reader.readexactly(length))
     except asyncio.IncompleteReadError as end:

@@ -1,5 +1,6 @@
 """From a Load request to a model that is ready: checked first, then placed, then read into memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ktd.engine import _core
@@ -11,6 +12,7 @@ from ktd.engine.memory import available_memory
 from ktd.engine.messages import Load, Loaded
 from ktd.engine.models import spec_for
 from ktd.engine.placement import Budget, Placement, place
+from ktd.engine.spec import ModelSpec
 from ktd.engine.tokenizer import Tokenizer
 
 CACHE_VALUE_BYTES = {"f16": 2, "f32": 4}
@@ -20,6 +22,8 @@ CACHE_VALUE_BYTES = {"f16": 2, "f32": 4}
 class OpenModel:
     """What a worker answers with."""
 
+    spec: ModelSpec
+    sizes: Mapping[str, int]  # bytes of each tensor, by name
     tokenizer: Tokenizer
     executor: Executor
     context: int  # longest prompt plus answer, in tokens
@@ -52,7 +56,7 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
     placement = place(spec, sizes, Budget(free, value, derived, executor.scratch_bytes), load.context)
     executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
-    model = OpenModel(tokenizer, executor, placement.context, placement.pages)
+    model = OpenModel(spec, sizes, tokenizer, executor, placement.context, placement.pages)
     return model, _loaded(spec.architecture, placement)
 
 

@@ -16,7 +16,11 @@ RefusalKind = Literal["bad_file", "unsupported", "out_of_memory", "bad_option", 
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the next token is chosen. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 are off; `seed` None is random."""
+    """How the next token is chosen.
+
+    `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off; penalties look at the last `repeat_last_n`
+    tokens of prompt and answer, -1 means all; `seed` None is random; `max_tokens` None is up to the context's end.
+    """
 
     temperature: float = 0.8
     top_k: int = 40
@@ -31,7 +35,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """A rendered prompt. Special tokens in `text` are recognised; BOS is added when the model wants it and it is absent.
+    """A rendered prompt. Special tokens in `text` are recognised; BOS is added where the model wants it.
 
     `stops` end the answer and are not part of it. `markers` are special tokens whose text is wanted in the
     answer (tool and thinking tags); all other special tokens are dropped from it.

@@ -1,0 +1,260 @@
+"""The scheduler against a cache that remembers which token stands in which slot."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ktd.engine.batch import Batch
+from ktd.engine.pages import PagePool
+from ktd.engine.scheduler import Chunk, Scheduler, batch_of
+from ktd.engine.sequence import Sequence
+
+PAGE = 4
+
+
+class Cache:
+    """What a real cache would hold: the prefix that each slot was computed from."""
+
+    def __init__(self, pages: int) -> None:
+        self._slots: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.computed = 0
+
+    def compute(self, batch: Batch, chunks: list[Chunk]) -> list[int]:
+        """Write the batch's tokens, check that each sees exactly its own prefix, and choose the next tokens."""
+        self.computed += len(batch.tokens)
+        for token, position, row in zip(batch.tokens, batch.positions, batch.sequences, strict=True):
+            before = self._slots[self._slot(batch, row, position - 1)] if position else ()
+            self._slots[self._slot(batch, row, position)] = (*before, int(token))
+        ends = [chunk for chunk in chunks if chunk.last]
+        assert len(ends) == len(batch.rows)
+        for index, chunk in zip(batch.rows, ends, strict=True):
+            row, position = batch.sequences[index], batch.positions[index]
+            assert self._slots[self._slot(batch, row, position)] == tuple(chunk.sequence.tokens)
+        return [next_token(chunk.sequence.tokens) for chunk in ends]
+
+    def _slot(self, batch: Batch, row: int, position: int) -> tuple[int, int]:
+        return int(batch.pages[row, position // PAGE]), int(position % PAGE)
+
+
+def next_token(tokens: list[int]) -> int:
+    return (sum(tokens) * 31 + len(tokens)) % 7
+
+
+class Run:
+    """Steps a scheduler until all is said; `lengths` are of the answers."""
+
+    def __init__(self, pages: int, budget: int = 8) -> None:
+        self.scheduler = Scheduler(PagePool(pages, PAGE), budget)
+        self.cache = Cache(pages)
+        self.left: dict[Sequence, int] = {}
+        self.steps = 0
+        self.widest = 0
+
+    def add(self, prompt: list[int], answer: int) -> Sequence:
+        sequence = Sequence(list(prompt), len(prompt))
+        self.left[sequence] = answer
+        self.scheduler.add(sequence)
+        return sequence
+
+    def step(self) -> list[Chunk]:
+        chunks = self.scheduler.plan()
+        assert chunks and sum(chunk.end - chunk.begin for chunk in chunks) <= self.scheduler.budget
+        tokens = self.cache.compute(batch_of(chunks, PAGE), chunks)
+        self.scheduler.computed(chunks)
+        for chunk, token in zip([chunk for chunk in chunks if chunk.last], tokens, strict=True):
+            self._advance(chunk.sequence, token)
+        self.steps += 1
+        self.widest = max(self.widest, len(chunks))
+        self.check_pages()
+        return chunks
+
+    def drain(self) -> None:
+        while not self.scheduler.idle:
+            self.step()
+
+    def check_pages(self) -> None:
+        """Every page is free, or held once by each sequence and once by the prefix cache."""
+        pool, scheduler = self.scheduler.pool, self.scheduler
+        held = [0] * pool.count
+        for sequence in scheduler.running:
+            for page in sequence.pages:
+                held[page] += 1
+        for node in scheduler.prefixes._by_age:
+            held[node.page] += 1
+        assert held == [pool.holders(page) for page in range(pool.count)]
+        assert pool.free == held.count(0)
+        assert all(not sequence.pages for sequence in scheduler.waiting)
+
+    def _advance(self, sequence: Sequence, token: int) -> None:
+        sequence.tokens.append(token)
+        self.left[sequence] -= 1
+        if not self.left[sequence]:
+            del self.left[sequence]
+            self.scheduler.remove(sequence)
+
+
+def alone(prompt: list[int], answer: int) -> list[int]:
+    tokens = list(prompt)
+    for _ in range(answer):
+        tokens.append(next_token(tokens))
+    return tokens
+
+
+requests = st.lists(
+    st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=20), st.integers(1, 12), st.integers(0, 6)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(requests, st.integers(8, 20), st.integers(1, 16))
+@settings(max_examples=300, deadline=None)
+def test_every_answer_is_what_it_would_be_alone(
+    jobs: list[tuple[list[int], int, int]], pages: int, budget: int
+) -> None:
+    """Whatever arrives when, shares prefixes, waits, or is preempted: each token sees its own prefix and no other."""
+    run = Run(pages, budget)
+    sequences = []
+    for prompt, answer, wait in jobs:
+        sequences.append(run.add(prompt, answer))
+        for _ in range(wait):
+            if not run.scheduler.idle:
+                run.step()
+    run.drain()
+    assert [sequence.tokens for sequence in sequences] == [alone(prompt, answer) for prompt, answer, _ in jobs]
+    assert run.scheduler.pool.free + run.scheduler.prefixes.evictable == pages
+
+
+@given(requests, st.data())
+@settings(max_examples=100, deadline=None)
+def test_removing_at_any_time_frees_everything(jobs: list[tuple[list[int], int, int]], data: st.DataObject) -> None:
+    run = Run(9)
+    alive = [run.add(prompt, answer) for prompt, answer, _ in jobs]
+    while not run.scheduler.idle:
+        run.step()
+        alive = [sequence for sequence in alive if sequence in run.left]
+        if alive and data.draw(st.booleans()):
+            victim = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
+            run.scheduler.remove(victim)
+            del run.left[victim]
+            run.check_pages()
+    assert run.scheduler.pool.free + run.scheduler.prefixes.evictable == 9
+
+
+def test_four_requests_share_steps() -> None:
+    run = Run(64)
+    for number in range(4):
+        run.add([number, 5], 10)
+    run.drain()
+    assert (run.steps, run.widest) == (10, 4)
+
+
+def test_decode_goes_on_while_a_long_prompt_is_read() -> None:
+    run = Run(64, budget=8)
+    short = run.add([1, 2, 3], 30)
+    run.step()
+    run.add([0] * 40, 1)
+    for _ in range(5):
+        before = len(short.tokens)
+        chunks = run.step()
+        assert len(short.tokens) == before + 1
+        assert [chunk.end - chunk.begin for chunk in chunks] == [1, 7]
+
+
+def test_first_come_first_served() -> None:
+    run = Run(64, budget=8)
+    first, second = run.add([1] * 20, 1), run.add([2] * 20, 1)
+    order = [[chunk.sequence for chunk in run.step()] for _ in range(3)]
+    assert order == [[first], [first], [first, second]]
+
+
+def test_a_repeated_prompt_is_not_read_again() -> None:
+    run = Run(64)
+    prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    run.add(prompt, 1)
+    run.drain()
+    read = run.cache.computed
+    again = run.add(prompt, 1)
+    run.drain()
+    assert again.cached_tokens == 8 and run.cache.computed == read + 1
+
+
+def test_at_least_one_token_is_computed() -> None:
+    run = Run(64)
+    run.add([1] * 8, 1)
+    run.drain()
+    again = run.add([1] * 8, 1)
+    run.drain()
+    assert again.cached_tokens == 4
+
+
+def test_a_second_turn_continues_from_the_answer() -> None:
+    run = Run(64)
+    first = run.add([1, 2, 3], 9)
+    run.drain()
+    second = run.add([*first.tokens, 1, 1], 1)
+    run.drain()
+    assert second.cached_tokens == 8  # of 12 tokens the last was never computed
+
+
+def test_the_latest_arrival_gives_way_and_loses_nothing() -> None:
+    run = Run(6, budget=64)
+    first, second = run.add([1] * 9, 12), run.add([2] * 9, 12)
+    while len(run.scheduler.running) < 2 or not run.scheduler.waiting:
+        run.step()
+        if run.scheduler.waiting:
+            break
+    assert list(run.scheduler.waiting) == [second] and run.scheduler.running == [first]
+    run.drain()
+    assert (first.tokens, second.tokens) == (alone([1] * 9, 12), alone([2] * 9, 12))
+    assert second.cached_tokens == 0  # what was read again counts as no cached prompt
+
+
+def test_the_least_recently_used_prefix_goes_first() -> None:
+    run = Run(6)
+    for token in (1, 2):
+        run.add([token] * 9, 1)
+        run.drain()
+    run.add([1] * 9, 1)  # touched again
+    run.drain()
+    run.add([3] * 9, 1)
+    run.drain()
+    kept = [len(run.scheduler.prefixes.match([token] * 9)) for token in (1, 2, 3)]
+    assert kept == [2, 1, 2]
+
+
+def test_two_equal_prompts_at_once_end_up_sharing_pages() -> None:
+    run = Run(64, budget=64)
+    one, other = run.add([1] * 9, 5), run.add([1] * 9, 5)
+    run.step()
+    assert one.pages[:2] == other.pages[:2] and one.pages[2] != other.pages[2]
+    run.drain()
+
+
+def test_batch_arrays() -> None:
+    one, other = Sequence([5, 6, 7], 3, pages=[4]), Sequence([1, 2, 3, 4, 8, 9], 6, computed=3, pages=[2, 7])
+    batch = batch_of([Chunk(one, 0, 2), Chunk(other, 3, 6)], PAGE)
+    assert batch.tokens.tolist() == [5, 6, 4, 8, 9]
+    assert batch.positions.tolist() == [0, 1, 3, 4, 5]
+    assert batch.sequences.tolist() == [0, 0, 1, 1, 1]
+    assert batch.pages.tolist() == [[4, 0], [2, 7]]
+    assert batch.rows.tolist() == [4]
+    assert {array.dtype for array in (batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows)} == {
+        np.dtype(np.int32)
+    }
+
+
+def test_a_page_is_counted_by_its_holders() -> None:
+    pool = PagePool(2, PAGE)
+    page = pool.take()
+    assert pool.share(page) == page and (pool.holders(page), pool.free) == (2, 1)
+    pool.drop(page)
+    assert pool.free == 1
+    pool.drop(page)
+    assert pool.free == 2
+    with pytest.raises(AssertionError):
+        pool.drop(page)
+    with pytest.raises(AssertionError):
+        pool.share(page)
+    assert [pool.pages_for(tokens) for tokens in (0, 1, 4, 5)] == [0, 1, 1, 2]
