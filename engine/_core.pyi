@@ -87,8 +87,40 @@ def dequantize(type: int, blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
 def dot_reference(type: int, blocks: NDArray[np.uint8], x: NDArray[np.float32]) -> float:
     """Scalar dot of one row with an activation, the activation stored as the type's kernels store it."""
 
-def matmul(machine: Machine, type: int, rows: NDArray[np.uint8], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The machine's kernel: rows [n, bytes], x [t, k] -> [t, n]."""
-
 def isas() -> list[str]:
     """Every ISA this build has kernels for and this CPU can run, best first."""
+
+class Kernels:
+    """The kernels of one ISA, one call each, for tests and measurements. Inputs are never changed."""
+    @staticmethod
+    def of(isa: str) -> Kernels:
+        """The kernels of an ISA of `isas()`; "" takes the best. EngineError for one that cannot run here."""
+    @property
+    def isa(self) -> str: ...
+    def matmul(
+        self,
+        type: int,
+        rows: NDArray[np.uint8],
+        x: NDArray[np.float32],
+        gather: NDArray[np.int32] | None = None,
+        out_stride: int = 0,
+    ) -> NDArray[np.float32]:
+        """rows [n, bytes] by x [t, k] -> [t, n], or [t, out_stride] with zeros behind each n.
+
+        gather [t] names the row of x that each token reads.
+        """
+    def quantize_q8(self, x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
+        """x [n] as stored activations: integers [n], scales [n / 32], scaled sums [n / 16]."""
+    def rms_norm(self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float) -> NDArray[np.float32]: ...
+    def silu_mul(self, gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def axpy(self, a: float, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """y + a * x."""
+    def max(self, x: NDArray[np.float32]) -> float: ...
+    def exp_sub_sum(self, x: NDArray[np.float32], shift: float) -> tuple[NDArray[np.float32], float]:
+        """exp(x - shift) and its sum."""
+    def store_row(self, type: int, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """x as a cache row of F32, F16 or BF16."""
+    def mix_rows(
+        self, type: int, rows: NDArray[np.uint8], p: NDArray[np.float32], y: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """y [n] + the sum of p[r] * rows[r], of which the first n values count."""

@@ -44,8 +44,7 @@ inline constexpr size_t kTypeSlots = 43;
 
 // How the activation side of a dot product is stored for a weight type.
 //   F32: float x[n]
-//   Q8:  see ActQ8 in quant/activation.h; int8 with a float scale per 32, so large activations do not
-//   overflow
+//   Q8:  int8 with a float scale per 32, see quant/activation.h
 enum class ActFormat : uint8_t { F32, Q8 };
 
 struct TypeTraits {

@@ -1,0 +1,19 @@
+// The tables that the per-ISA files define; table.cpp chooses among them.
+#pragma once
+
+#include "kernels/table.h"
+
+namespace ktd::scalar {
+inline constexpr Isa kIsa = Isa::Scalar;
+extern const Kernels kKernels;
+}  // namespace ktd::scalar
+
+namespace ktd::avx2 {
+inline constexpr Isa kIsa = Isa::Avx2;
+extern const Kernels kKernels;
+}  // namespace ktd::avx2
+
+namespace ktd::avx512 {
+inline constexpr Isa kIsa = Isa::Avx512;
+extern const Kernels kKernels;
+}  // namespace ktd::avx512

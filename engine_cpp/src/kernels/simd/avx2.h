@@ -1,0 +1,225 @@
+// The vector words of AVX2 with FMA and F16C: 8 floats, 32 bytes. simd.h says what each word means.
+#pragma once
+
+#include <immintrin.h>
+
+namespace ktd::avx2 {
+namespace {
+
+using F = __m256;
+using I = __m256i;
+using Bytes = __m256i;
+using Eight = __m256;
+
+constexpr int kF = 8;
+constexpr int kAccumulators = 8;
+constexpr int kTokenTile = 4;
+
+KTD_WORD F set(float x) {
+  return _mm256_set1_ps(x);
+}
+KTD_WORD F load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+KTD_WORD void store(float* p, F x) {
+  _mm256_storeu_ps(p, x);
+}
+KTD_WORD F fma(F a, F b, F c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+KTD_WORD F fnma(F a, F b, F c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}
+KTD_WORD F max(F a, F b) {
+  return _mm256_max_ps(a, b);
+}
+KTD_WORD F min(F a, F b) {
+  return _mm256_min_ps(a, b);
+}
+KTD_WORD F abs(F x) {
+  return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+KTD_WORD float sum(F x) {
+  const __m128 four = _mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1);
+  const __m128 two = four + _mm_movehl_ps(four, four);
+  return _mm_cvtss_f32(two) + _mm_cvtss_f32(_mm_movehdup_ps(two));
+}
+KTD_WORD float max_of(F x) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+KTD_WORD I round(F x) {
+  return _mm256_cvtps_epi32(x);
+}
+KTD_WORD F to_float(I x) {
+  return _mm256_cvtepi32_ps(x);
+}
+KTD_WORD F pow2(I n) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+KTD_WORD I half_of(I n) {
+  return _mm256_srai_epi32(n, 1);
+}
+KTD_WORD I minus(I a, I b) {
+  return _mm256_sub_epi32(a, b);
+}
+KTD_WORD int sum(I x) {
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+
+KTD_WORD F load_i8(const int8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+KTD_WORD void store_i8(int8_t* p, I x) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+}
+KTD_WORD F load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+KTD_WORD void store_f16(uint16_t* p, F x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+KTD_WORD F load_bf16(const uint16_t* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+KTD_WORD void store_bf16(uint16_t* p, F x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i even = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+  const __m256 kept = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), nan);
+  const __m256i high = _mm256_srli_epi32(_mm256_castps_si256(kept), 16);
+  const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), packed);
+}
+
+// --- bytes ---
+
+KTD_WORD Bytes load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+KTD_WORD Bytes blocks32(const std::byte* p, size_t) {
+  return load_bytes(p);
+}
+KTD_WORD Bytes nibbles16(const std::byte* p, size_t) {
+  const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(packed, 4), packed), _mm256_set1_epi8(15));
+}
+KTD_WORD Bytes minus(Bytes a, int8_t b) {
+  return _mm256_sub_epi8(a, _mm256_set1_epi8(b));
+}
+
+// The multiplier takes unsigned by signed bytes: the sign of each weight moves to its activation.
+struct Signed {
+  Bytes w, magnitude;
+};
+KTD_WORD Signed prepare(Bytes w) {
+  return {w, _mm256_abs_epi8(w)};
+}
+// Pairs of products are added in 16 bits: |w| <= 128 and |act| <= 127 keep them within 32512.
+KTD_WORD I dot(Bytes w, Bytes act) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(w, act), _mm256_set1_epi16(1));
+}
+KTD_WORD I dot(const Signed& s, Bytes act) {
+  return dot(s.magnitude, _mm256_sign_epi8(act, s.w));
+}
+
+KTD_WORD float half(uint16_t bits) {
+  return _cvtsh_ss(bits);
+}
+KTD_WORD F halves(const std::byte* p, size_t) {
+  uint16_t h;
+  __builtin_memcpy(&h, p, 2);
+  return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(h)));
+}
+KTD_WORD F per_block(const float* d) {
+  return _mm256_broadcast_ss(d);
+}
+KTD_WORD F first_block(F x) {
+  return x;
+}
+
+// --- super-blocks ---
+
+struct Sixteen {
+  F low, high;
+};
+
+KTD_WORD Eight load_eight(const float* p) {
+  return load(p);
+}
+KTD_WORD Eight set_eight(float x) {
+  return set(x);
+}
+KTD_WORD Eight eight(uint64_t bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
+}
+KTD_WORD Sixteen twice(Eight x) {
+  const __m256 low = _mm256_permute2f128_ps(x, x, 0x00), high = _mm256_permute2f128_ps(x, x, 0x11);
+  const __m256i lanes = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+  return {_mm256_permutevar_ps(low, lanes), _mm256_permutevar_ps(high, lanes)};
+}
+KTD_WORD Sixteen twice(uint64_t bytes) {
+  return twice(eight(bytes));
+}
+KTD_WORD Sixteen sixteen(const int8_t* p) {
+  return {load_i8(p), load_i8(p + 8)};
+}
+KTD_WORD Sixteen load_sixteen(const float* p) {
+  return {load(p), load(p + 8)};
+}
+KTD_WORD Sixteen operator*(Sixteen a, Sixteen b) {
+  return {a.low * b.low, a.high * b.high};
+}
+KTD_WORD Sixteen operator*(Sixteen a, float b) {
+  return {a.low * set(b), a.high * set(b)};
+}
+KTD_WORD F subtract(F acc, Sixteen a, Sixteen b) {
+  return fnma(a.high, b.high, fnma(a.low, b.low, acc));
+}
+
+template <int V>
+KTD_WORD F spread32(Eight x) {
+  return _mm256_permute_ps(_mm256_permute2f128_ps(x, x, V < 4 ? 0x00 : 0x11), V % 4 * 0x55);
+}
+template <int V>
+KTD_WORD F spread16(Sixteen x) {
+  constexpr int a = 2 * V % 4, b = a + 1;
+  const __m256 part = V < 4 ? x.low : x.high;
+  const __m256 four = _mm256_permute2f128_ps(part, part, V % 4 < 2 ? 0x00 : 0x11);
+  return _mm256_permutevar_ps(four, _mm256_setr_epi32(a, a, a, a, b, b, b, b));
+}
+
+KTD_WORD Eight nibble_units() {
+  return set(1);
+}
+KTD_WORD void nibbles256(const uint8_t* qs, Bytes* w) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  for (int i = 0; i < 4; ++i) {
+    const __m256i packed = load_bytes(qs + 32 * i);
+    w[2 * i] = _mm256_and_si256(packed, mask);
+    w[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+  }
+}
+KTD_WORD void sixbits256(const uint8_t* ql, const uint8_t* qh, Bytes* w) {
+  const __m256i low = _mm256_set1_epi8(15), high = _mm256_set1_epi8(48);
+  for (int i = 0; i < 2; ++i, ql += 64, qh += 32, w += 4) {
+    const __m256i l0 = load_bytes(ql), l1 = load_bytes(ql + 32), h = load_bytes(qh);
+    w[0] = _mm256_or_si256(_mm256_and_si256(l0, low), _mm256_and_si256(_mm256_slli_epi16(h, 4), high));
+    w[1] = _mm256_or_si256(_mm256_and_si256(l1, low), _mm256_and_si256(_mm256_slli_epi16(h, 2), high));
+    w[2] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l0, 4), low), _mm256_and_si256(h, high));
+    w[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), low),
+                           _mm256_and_si256(_mm256_srli_epi16(h, 2), high));
+  }
+}
+
+}  // namespace
+}  // namespace ktd::avx2

@@ -1,0 +1,55 @@
+// How a matmul is cut: groups of rows, and within a group tiles of tokens that share each unpacked weight.
+// A Format gives `template <int R, int T> static void tile(const Matmul&, int64_t row, int64_t token)`.
+
+namespace ktd::KTD_ISA {
+namespace {
+
+constexpr int kRowGroup = 4;
+
+// Rows of a tile of `tokens`: as many as keep all sums in registers.
+constexpr int tile_rows(int tokens) {
+  int rows = kRowGroup;
+  while (rows > 1 && rows * tokens > kAccumulators) rows /= 2;
+  return rows;
+}
+
+inline const std::byte* activation(const Matmul& m, int64_t token) {
+  return m.acts + static_cast<size_t>(m.gather != nullptr ? m.gather[token] : token) * m.act_bytes;
+}
+
+// Rows [row, end) by `tokens` tokens from `token`; finds the T that equals `tokens`.
+template <class Format, int T = kTokenTile>
+void token_tile(const Matmul& m, int64_t row, int64_t end, int64_t token, int64_t tokens) {
+  if constexpr (T > 1) {
+    if (tokens < T) return token_tile<Format, T - 1>(m, row, end, token, tokens);
+  }
+  constexpr int R = tile_rows(T);
+  for (; row + R <= end; row += R) Format::template tile<R, T>(m, row, token);
+  for (; row < end; ++row) Format::template tile<1, T>(m, row, token);
+}
+
+template <class Format>
+void matmul(const Matmul& m) {
+  const int64_t tiles = (m.n_tokens + kTokenTile - 1) / kTokenTile;
+  for (int64_t row = 0; row < m.n_rows; row += kRowGroup) {
+    const int64_t end = row + kRowGroup < m.n_rows ? row + kRowGroup : m.n_rows;
+    for (int64_t i = 0; i < tiles;
+         ++i) {  // of equal size within one, so that none is left with a single token
+      const int64_t begin = m.n_tokens * i / tiles;
+      token_tile<Format>(m, row, end, begin, m.n_tokens * (i + 1) / tiles - begin);
+    }
+  }
+}
+
+template <int R, int T>
+[[gnu::always_inline]] inline void store_sums(const Matmul& m, int64_t row, int64_t token,
+                                              const F (&sums)[R][T]) {
+  unroll<T>([&](auto t) {
+    unroll<R>([&](auto r) {
+      m.out[(token + t.value) * m.out_stride + row + r.value] = sum(sums[r.value][t.value]);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace ktd::KTD_ISA

@@ -1,0 +1,7 @@
+#include "quant/codebooks.h"
+
+namespace ktd {
+
+#include "quant/codebooks.inc"
+
+}  // namespace ktd
