@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,16 +70,15 @@ def read_bundle(folder: Path) -> Bundle:
 
 def _read(path: Path, limit: int) -> bytes | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleRefused(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BundleRefused(f"{path} cannot be opened: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleRefused(f"{path} is not a regular file")
-        raw = file.read(limit + 1)
+        raise BundleRefused(f"{path} cannot be read: {error.strerror}") from error
     if len(raw) > limit:
         raise BundleRefused(f"{path} has {status.st_size} bytes, more than the {limit} accepted")
     return raw

@@ -126,11 +126,10 @@ def _array(cursor: Cursor, where: str) -> Array:
     if type is ValueType.ARRAY:
         cursor.fail(f"{where} is an array of arrays, which GGUF readers do not accept")
     length = cursor.count(f"length of {where}", MAX_ELEMENTS)
+    place = f"{cursor.path}: {where}"
     if type is ValueType.STRING:
-        raw = cursor.strings(length, where)
-    else:
-        raw = cursor.take(length * SCALARS[type].size, where)
-    return Array(type, length, raw, f"{cursor.path}: {where}")
+        return Array(type, length, cursor.strings(length, where), place)
+    return Array(type, length, cursor.take(length * SCALARS[type].size, where), place)
 
 
 def _alignment(cursor: Cursor, metadata: Metadata) -> int:
@@ -154,9 +153,7 @@ def _info(cursor: Cursor, number: int) -> Tensor:
         cursor.fail(f"{where} has the impossible shape {shape}")
     type = _tensor_type(cursor, where)
     if shape[0] % type.block:
-        cursor.fail(
-            f"{where} has rows of {shape[0]} weights, not a multiple of {type.name}'s block of {type.block}"
-        )
+        cursor.fail(f"{where} has rows of {shape[0]} weights, not a multiple of {type.name}'s block of {type.block}")
     offset = cursor.count(f"offset of {where}", cursor.size)
     return Tensor(name, type, shape, 0, offset, type.size(weights))
 
@@ -164,9 +161,7 @@ def _info(cursor: Cursor, number: int) -> Tensor:
 def _tensor_type(cursor: Cursor, where: str) -> TensorType:
     number = int(cursor.unpack(U32, f"type of {where}"))
     if number in REMOVED:
-        cursor.fail(
-            f"{where} has type {number} ({REMOVED[number]}), removed from GGUF: convert the model again"
-        )
+        cursor.fail(f"{where} has type {number} ({REMOVED[number]}), removed from GGUF: convert the model again")
     if number not in TYPES:
         cursor.fail(f"{where} has the unknown type {number}")
     return TYPES[number]
@@ -181,18 +176,13 @@ def _placed(cursor: Cursor, infos: list[Tensor], alignment: int, shard: int) -> 
         if info.name in names:
             cursor.fail(f"tensor {info.name!r} occurs twice")
         if info.offset % alignment:
-            cursor.fail(
-                f"tensor {info.name!r} is at {info.offset}, not a multiple of the alignment {alignment}"
-            )
+            cursor.fail(f"tensor {info.name!r} is at {info.offset}, not a multiple of the alignment {alignment}")
         if offset < end:
-            cursor.fail(
-                f"tensor {info.name!r} at byte {offset} overlaps the one before it, which ends at {end}"
-            )
+            cursor.fail(f"tensor {info.name!r} at byte {offset} overlaps the one before it, which ends at {end}")
         end = offset + info.nbytes
         if end > cursor.size:
             cursor.fail(
-                f"tensor {info.name!r} ends at byte {end}, but the file has {cursor.size}: "
-                "it is truncated or damaged"
+                f"tensor {info.name!r} ends at byte {end}, but the file has {cursor.size}: it is truncated or damaged"
             )
         names.add(info.name)
         placed.append(Tensor(info.name, info.type, info.shape, shard, offset, info.nbytes))

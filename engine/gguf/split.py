@@ -118,6 +118,4 @@ def _check_tensors(shards: Sequence[Shard]) -> None:
             seen[tensor.name] = shard.path
     promised = first.metadata.integer("split.tensors.count", len(seen))
     if promised != len(seen):
-        raise GGUFError(
-            f"{first.path}: split.tensors.count is {promised}, the parts hold {len(seen)} tensors"
-        )
+        raise GGUFError(f"{first.path}: split.tensors.count is {promised}, the parts hold {len(seen)} tensors")
