@@ -29,8 +29,11 @@ from ktd.engine.messages import (
     Refused,
     Sampling,
 )
+from ktd.engine.models import SUPPORTED
 
-__all__ = ["EngineClient", "EngineError", "JobFailed", "LoadRefused", "WorkerDied", "WorkerHandle"]
+__all__ = ["ARCHITECTURES", "EngineClient", "EngineError", "JobFailed", "LoadRefused", "WorkerDied", "WorkerHandle"]
+
+ARCHITECTURES = tuple(SUPPORTED)  # what a worker can load, by GGUF's names
 
 OUTPUT_KEPT = 4096  # bytes of a worker's last words
 EXIT_WAIT = 5.0  # seconds between the end of a worker's socket and its exit, before it is killed
@@ -137,7 +140,7 @@ class WorkerHandle:
         job = Job(self._last_job, prompt, sampling)
         try:  # a record is not checked when it is made, and a bad one must not reach the worker
             return msgspec.msgpack.decode(msgspec.msgpack.encode(job), type=Job)
-        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise JobFailed("bad_request", str(error)) from error
 
     async def _send(self, record: Load | Job) -> None:

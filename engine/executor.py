@@ -25,12 +25,11 @@ class Executor(Protocol):
 class CpuExecutor:
     """A whole model on the CPU: one call into the runtime per step."""
 
-    def __init__(self, spec: ModelSpec, gguf: Gguf, tensors: Sequence[Tensor], threads: int | None) -> None:
-        """Map the weights and make what is derived from them; `threads` None means one per core."""
-        self.machine = _core.Machine(threads or 0)
+    def __init__(self, machine: _core.Machine, spec: ModelSpec, gguf: Gguf, tensors: Sequence[Tensor]) -> None:
+        """Map the weights and make what is derived from them."""
         places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in tensors]
         self._weights = _core.Weights([str(path) for path in gguf.paths], places)
-        self._model = _core.Model(self.machine, self._weights, spec.stages, STEP_TOKENS)
+        self._model = _core.Model(machine, self._weights, spec.stages, STEP_TOKENS)
         self._cache: _core.KvCache | None = None
 
     @property

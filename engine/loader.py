@@ -41,7 +41,7 @@ def open_model(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
 
 
 def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
-    _check_options(load)
+    machine = _machine(load)
     with Gguf.open(load.files) as gguf:
         spec = spec_for(gguf)
         tensors = check(spec, gguf, {number for number, *_ in _core.tensor_types()})
@@ -52,7 +52,7 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         sizes = {tensor.name: tensor.nbytes for tensor in tensors}
         free, value, derived = available_memory(), CACHE_VALUE_BYTES[load.cache_type], derived_bytes(spec, gguf)
         place(spec, sizes, Budget(free, value, derived), load.context)  # what is sure to be too large ends here
-        executor = CpuExecutor(spec, gguf, tensors, load.threads)
+        executor = CpuExecutor(machine, spec, gguf, tensors)
     placement = place(spec, sizes, Budget(free, value, derived, executor.scratch_bytes), load.context)
     executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
@@ -60,11 +60,16 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
     return model, _loaded(spec.architecture, placement)
 
 
-def _check_options(load: Load) -> None:
+def _machine(load: Load) -> _core.Machine:
+    """The cores that compute; refused here is what was asked for and cannot be."""
     if load.context is not None and load.context < 1:
         raise LoadRefused("bad_option", f"a context of {load.context} tokens is impossible")
     if load.threads is not None and load.threads < 1:
         raise LoadRefused("bad_option", f"{load.threads} threads cannot compute anything")
+    try:
+        return _core.Machine(load.threads or 0)
+    except (_core.EngineError, TypeError) as error:
+        raise LoadRefused("bad_option", str(error)) from error
 
 
 def _loaded(architecture: str, placement: Placement) -> Loaded:
