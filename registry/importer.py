@@ -37,16 +37,26 @@ def read_candidate(
 
     `config` is a bundle's directory; without it, an imported directory with a config.json is its own bundle.
     """
-    given = [Path(os.path.abspath(path)) for path in paths]
-    files = _weights(given)
-    folder = Path(os.path.abspath(config)) if config else _own_bundle(given)
-    bundle = read_bundle(folder) if folder else None
     try:
-        with _open(files) as gguf:
+        given = [_absolute(path) for path in paths]
+        folder = _absolute(config) if config else _own_bundle(given)
+        with _open(_weights(given)) as gguf:
             _check_kind(gguf, supported)
-            return _candidate(gguf, bundle)
+            return _candidate(gguf, read_bundle(folder) if folder else None)
     except GGUFError as error:
         raise ImportRefused(str(error)) from error
+    except OSError as error:
+        raise ImportRefused(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _absolute(path: Path) -> Path:
+    """Not resolved: a link's name may say which shard it is, and its target may be replaced."""
+    absolute = os.path.abspath(path)
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        raise ImportRefused(f"{absolute!a} is not a UTF-8 name and cannot be registered; rename it") from None
+    return Path(absolute)
 
 
 def _weights(given: Sequence[Path]) -> list[Path]:
@@ -55,7 +65,7 @@ def _weights(given: Sequence[Path]) -> list[Path]:
     for path in given:
         if not path.exists():
             raise ImportRefused(f"{path} does not exist")
-        found.update(dict.fromkeys(_in_folder(path) if path.is_dir() else [path]))
+        found.update(dict.fromkeys(map(_absolute, _in_folder(path)) if path.is_dir() else [path]))
     if not found:
         raise ImportRefused("no file was given")
     return list(found)

@@ -97,8 +97,9 @@ class Registry:
         """
         wanted = None if name is None else _parsed(name)
         candidate = read_candidate(paths, config, self._supported)
+        target = wanted or candidate.default_name()
         references = self._fingerprints(candidate.files, progress, cancelled)
-        return self._register(wanted or candidate.default_name(), candidate, references)
+        return self._register(target, candidate, references)
 
     def delete(self, name: Name) -> None:
         """Forget a model. Files of the store that nothing else uses go with it; a user's files never do."""
