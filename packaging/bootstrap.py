@@ -56,9 +56,12 @@ def check_machine() -> None:
 
 
 def make_venv() -> None:
-    if PYTHON.exists():
+    """Of this very Python version; one of another is replaced."""
+    version = f"version = {'.'.join(map(str, sys.version_info[:3]))}"
+    settings = VENV / "pyvenv.cfg"
+    if PYTHON.exists() and version in settings.read_text():
         return
-    phase("creating .venv", [sys.executable, "-m", "venv", str(VENV)])
+    phase("creating .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
 
 
 def read_project() -> dict[str, Any]:
@@ -95,23 +98,29 @@ def install_torch(python: Path, needed: list[str]) -> None:
 
 def build_engine(project: dict[str, Any]) -> None:
     """Install ktd in editable form, which compiles the engine; later only compile what changed."""
-    build = ROOT / build_dir()
-    stamp = Stamp("ktd", [project["project"], project["build-system"], project["tool"]["scikit-build"]])
-    if stamp.fresh() and (build / "CMakeCache.txt").exists():
-        return rebuild_engine(build)
-    command = [*pip("install"), *from_source(), "--editable", str(ROOT)]
-    phase("building the engine (minutes, the first time)", command)
-    stamp.write()
+    package = Stamp("ktd", [project["project"], project["build-system"], project["tool"]["scikit-build"]])
+    engine = Stamp("engine", engine_files())
+    if not package.fresh():
+        command = [*pip("install"), *from_source(), "--editable", str(ROOT)]
+        phase("building the engine (minutes, the first time)", command)
+    elif not engine.fresh():
+        rebuild_engine()
+    package.write()
+    engine.write()
 
 
-def rebuild_engine(build: Path) -> None:
-    """Build what is stale. An editable install does not follow C++ edits: the result is installed by hand."""
-    if "no work to do" in capture([str(VENV / "bin" / "ninja"), "-C", str(build), "-n"]):
-        return
+def engine_files() -> list[tuple[str, int, int]]:
+    files = sorted(path for path in (ROOT / "engine_cpp").rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+
+def rebuild_engine() -> None:
+    """An editable install does not follow C++ edits: build what is stale, and install it by hand."""
     cmake = str(VENV / "bin" / "cmake")
-    site = capture([str(PYTHON), "-c", "import sysconfig; print(sysconfig.get_path('platlib'))"]).strip()
-    phase("building the engine", [cmake, "--build", str(build)])
-    phase("installing the engine", [cmake, "--install", str(build), "--prefix", site])
+    where = [str(PYTHON), "-P", "-c", "import sysconfig; print(sysconfig.get_path('platlib'))"]
+    site = subprocess.run(where, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    phase("building what changed in the engine", [cmake, "--build", str(ROOT / build_dir())])
+    phase("installing the engine", [cmake, "--install", str(ROOT / build_dir()), "--prefix", site])
 
 
 def build_dir() -> str:
@@ -133,18 +142,14 @@ class Stamp:
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
     def fresh(self) -> bool:
-        return self._path.exists() and self._path.read_text() == self._fingerprint
+        return self._path.is_file() and self._path.read_text() == self._fingerprint
 
     def write(self) -> None:
         self._path.write_text(self._fingerprint)
 
 
 def pip(command: str, python: Path = PYTHON) -> list[str]:
-    return [str(python), "-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]
-
-
-def capture(command: Sequence[str]) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    return [str(python), "-P", "-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]
 
 
 def phase(what: str, command: Sequence[str]) -> None:
