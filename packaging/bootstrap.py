@@ -100,7 +100,7 @@ def build_engine(project: dict[str, Any]) -> None:
     """Install ktd in editable form, which compiles the engine; later only compile what changed."""
     package = Stamp("ktd", [project["project"], project["build-system"], project["tool"]["scikit-build"]])
     engine = Stamp("engine", engine_files())
-    if not package.fresh():
+    if not package.fresh() or not (ROOT / build_dir() / "CMakeCache.txt").exists():
         command = [*pip("install"), *from_source(), "--editable", str(ROOT)]
         phase("building the engine (minutes, the first time)", command)
     elif not engine.fresh():
