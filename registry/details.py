@@ -1,5 +1,6 @@
 """What a GGUF header says about a model: details, capabilities, defaults."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ SAMPLING = {
     "general.sampling.penalty_last_n": "repeat_last_n",
 }
 INTEGERS = ("top_k", "repeat_last_n")
+
+THINKING = re.compile(r"""<think>.*</think>|</think>.*<think>|split\(\s*["']</think>""", re.DOTALL)
 
 FIM_KEYS = ("fim_pre_token_id", "fim_suf_token_id", "prefix_token_id", "suffix_token_id")
 FIM_TOKENS = ("<｜fim▁begin｜>", "<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "<|code_prefix|>", "<PRE>")
@@ -87,7 +90,7 @@ def capabilities(gguf: Gguf, template: str | None) -> tuple[str, ...]:
         found.append("tools")
     if _fills_in(gguf):
         found.append("insert")
-    if template and "</think>" in template and ("<think>" in template or "split('</think>')" in template):
+    if template and THINKING.search(template):
         found.append("thinking")
     return tuple(found)
 

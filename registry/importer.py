@@ -12,6 +12,8 @@ from ktd.registry.errors import ImportRefused
 from ktd.registry.names import ModelName, name_from_file
 from ktd.registry.record import Details, Parameter
 
+FOLDERS_DEEP = 4  # a hub's cache: snapshots/<revision>/<quant>/model.gguf
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -72,9 +74,10 @@ def _weights(given: Sequence[Path]) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """GGUF files of a directory, or else of its subdirectories; vision projectors are no models."""
-    for pattern in ("*.gguf", "*/*.gguf"):
-        files = sorted(path for path in folder.glob(pattern) if not path.name.lower().startswith("mmproj"))
+    """The GGUF files nearest to the top of a directory; vision projectors are no models."""
+    for depth in range(FOLDERS_DEEP):
+        found = folder.glob("*/" * depth + "*.gguf")
+        files = sorted(path for path in found if not path.name.lower().startswith("mmproj"))
         if files:
             return files
     raise ImportRefused(f"{folder} holds no .gguf file")

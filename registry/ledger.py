@@ -11,7 +11,7 @@ from ktd.registry.bundle import Bundle as ConfigBundle
 from ktd.registry.errors import ModelBroken, ModelNotFound
 from ktd.registry.names import ModelName
 from ktd.registry.reference import Reference
-from ktd.registry.rows import name_columns, name_of, reference_of
+from ktd.registry.rows import name_columns, reference_of
 from ktd.registry.tables import STORED, Blob, Bundle, Model, ModelFile
 
 
@@ -32,7 +32,8 @@ class Ledger:
 
     def put(self, row: Model, name: ModelName) -> None:
         """Add a model under a name, in the case known names have, in place of what has that name now."""
-        known = [name_of(other) for other in self._session.scalars(select(Model))]
+        columns = select(Model.host, Model.namespace, Model.model, Model.tag)
+        known = [ModelName(*parts) for parts in self._session.execute(columns)]
         for column, value in name_columns(name.cased_like(known)).items():
             setattr(row, column, value)
         old = self.find(name)

@@ -123,7 +123,7 @@ class Metadata(Mapping[str, Value]):
     @overload
     def integer(self, key: str, default: T) -> int | T: ...
     def integer(self, key: str, default: Any = REQUIRED) -> Any:
-        return self._typed(key, default, _is_integer, "an integer")
+        return self._typed(key, default, _is_integer, "an integer", int)
 
     @overload
     def number(self, key: str) -> float: ...
@@ -131,22 +131,21 @@ class Metadata(Mapping[str, Value]):
     def number(self, key: str, default: T) -> float | T: ...
     def number(self, key: str, default: Any = REQUIRED) -> Any:
         """A finite float; an integer in the file is taken as one."""
-        value = self._typed(key, default, _is_finite, "a finite number")
-        return value if value is default else float(value)
+        return self._typed(key, default, _is_finite, "a finite number", float)
 
     @overload
     def text(self, key: str) -> str: ...
     @overload
     def text(self, key: str, default: T) -> str | T: ...
     def text(self, key: str, default: Any = REQUIRED) -> Any:
-        return self._typed(key, default, lambda value: isinstance(value, str), "a string")
+        return self._typed(key, default, lambda value: isinstance(value, str), "a string", str)
 
     @overload
     def flag(self, key: str) -> bool: ...
     @overload
     def flag(self, key: str, default: T) -> bool | T: ...
     def flag(self, key: str, default: Any = REQUIRED) -> Any:
-        return self._typed(key, default, lambda value: isinstance(value, bool), "a bool")
+        return self._typed(key, default, lambda value: isinstance(value, bool), "a bool", bool)
 
     @overload
     def numbers(self, key: str) -> NDArray[Any]: ...
@@ -154,18 +153,18 @@ class Metadata(Mapping[str, Value]):
     def numbers(self, key: str, default: T) -> NDArray[Any] | T: ...
     def numbers(self, key: str, default: Any = REQUIRED) -> Any:
         """An array of numbers as a read-only view [length] in the file's own type."""
-        value = self._typed(key, default, _is_numbers, "an array of numbers")
-        return value if value is default else value.numpy()
+        return self._typed(key, default, _is_numbers, "an array of numbers", Array.numpy)
 
     @overload
     def texts(self, key: str) -> list[str]: ...
     @overload
     def texts(self, key: str, default: T) -> list[str] | T: ...
     def texts(self, key: str, default: Any = REQUIRED) -> Any:
-        value = self._typed(key, default, _is_texts, "an array of strings")
-        return value if value is default else value.to_list()
+        return self._typed(key, default, _is_texts, "an array of strings", Array.to_list)
 
-    def _typed(self, key: str, default: Any, fits: Callable[[Value], bool], wanted: str) -> Any:
+    def _typed(
+        self, key: str, default: Any, fits: Callable[[Value], bool], wanted: str, convert: Callable[[Any], Any]
+    ) -> Any:
         value = self._values.get(key)
         if value is None:
             if default is REQUIRED:
@@ -174,7 +173,7 @@ class Metadata(Mapping[str, Value]):
         if not fits(value):
             shown = value if isinstance(value, Array) else f"{value!r:.60}"
             raise GGUFError(f"{self._path}: metadata key {key!r} must be {wanted}, it is {shown}")
-        return value
+        return convert(value)
 
 
 def _is_integer(value: Value) -> bool:

@@ -69,6 +69,7 @@ def test_capabilities_come_from_template_and_tokens(tmp_path):
     assert of(tmp_path, None) == ("completion",)
     assert of(tmp_path, "{% for t in tools %}") == ("completion", "tools")
     assert of(tmp_path, "{{ x.split('</think>')[-1] }}") == ("completion", "thinking")
+    assert of(tmp_path, '{{ x.split("</think>") | last }}') == ("completion", "thinking")
     assert of(tmp_path, "</think>") == ("completion",)
     assert of(tmp_path, "<think></think>") == ("completion", "thinking")
     assert of(tmp_path, None, fim_pre_token_id=(UINT32, 1)) == ("completion", "insert")

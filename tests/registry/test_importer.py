@@ -86,6 +86,11 @@ def test_one_model_at_a_time(registry, tmp_path):
     assert registry.import_files([one, one]).files == (one,)
 
 
+def test_a_hubs_cache(registry, tmp_path):
+    shards = write_shards(tmp_path / "models--x--y" / "snapshots" / "0123abc" / "UD-IQ1_S", 3)
+    assert registry.import_files([tmp_path / "models--x--y"]).files == tuple(shards)
+
+
 def test_projectors_are_passed_over(registry, tmp_path):
     model = small_model().write(tmp_path / "model.gguf")
     small_model("clip").write(tmp_path / "mmproj-F16.gguf")
