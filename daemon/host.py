@@ -90,7 +90,7 @@ class ModelHost:
     def _claim(self, record: ModelRecord, context: int | None, keep_alive: float | None) -> Resident:
         resident = self._residents.get(record.files)
         if resident is not None and not (resident.usable and resident.fits(context)):
-            self._retire(resident, patiently=True)
+            self._retire(resident, patiently=resident.usable)
             resident = None
         if resident is None:
             resident = self._begin(record, context)

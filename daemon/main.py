@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ktd import __version__
 from ktd.daemon.app import application
+from ktd.daemon.engine_port import Engine
 from ktd.daemon.home import HomeError, claimed
 from ktd.daemon.settings import Settings
 from ktd.engine.client import EngineClient
@@ -51,15 +52,15 @@ async def _serve(settings: Settings, registry: Registry, until_stdin_closes: boo
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
         threading.Thread(target=_await_stdin_end, args=(loop, stop), name="stdin", daemon=True).start()
-    async with listening(settings, registry) as url:
+    async with listening(settings, registry, EngineClient()) as url:
         print(f"ktd {__version__} listens on {url} (home {settings.home})", flush=True)
         await stop.wait()
 
 
 @asynccontextmanager
-async def listening(settings: Settings, registry: Registry) -> AsyncIterator[str]:
+async def listening(settings: Settings, registry: Registry, engine: Engine) -> AsyncIterator[str]:
     """A daemon that answers at the URL given. Raises AddressError."""
-    app = application(settings, registry, EngineClient())
+    app = application(settings, registry, engine)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_WORDS)
     await runner.setup()
     try:

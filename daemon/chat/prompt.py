@@ -1,6 +1,7 @@
 """From a chat to the prompt that the worker gets, and to the splitter that will read the answer."""
 
 import json
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.style import THINK, Style
 from ktd.daemon.errors import TemplateFailed
 from ktd.engine.messages import Prompt
+
+CUT = f"\ue000{secrets.token_hex(8)}\ue000"
+"""Put behind a begun answer, to find where the prompt must end: nothing a client can send contains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ async def framed(chat: Chat, framing: Framing, stops: tuple[str, ...], renderer:
     text = await _rendered(chat, framing, renderer)
     style = Style.of(framing.template)
     tools = bool(chat.tools)
-    splitter = Splitter(style, thinking=style.thinks and _opens_thinking(text, chat.messages), tools=tools)
+    thinking = style.thinks and _opens_thinking(text, _begun(chat.messages))
+    splitter = Splitter(style, thinking, tools)
     return Framed(Prompt(text, stops, style.markers(tools)), splitter)
 
 
@@ -40,10 +45,13 @@ async def _rendered(chat: Chat, framing: Framing, renderer: Renderer) -> str:
 
 
 async def _render(chat: Chat, framing: Framing, renderer: Renderer, *, arguments_as_text: bool) -> str:
-    resume = _resumed(chat.messages)
+    messages = [_message(message, arguments_as_text) for message in chat.messages]
+    begun = _begun(chat.messages)
+    if begun:
+        messages[-1]["content"] = begun + CUT
     variables: dict[str, Any] = {
-        "messages": [_message(message, arguments_as_text) for message in chat.messages],
-        "add_generation_prompt": not resume,
+        "messages": messages,
+        "add_generation_prompt": not begun,
         "bos_token": framing.bos,
         "eos_token": framing.eos,
     }
@@ -54,11 +62,10 @@ async def _render(chat: Chat, framing: Framing, renderer: Renderer, *, arguments
     if chat.effort is not None:
         variables["reasoning_effort"] = chat.effort
     text = await renderer.render(framing.template, variables)
-    # A resumed answer goes on where it stopped: cut off what the template writes after it.
-    return text[: text.rindex(resume) + len(resume)] if resume and resume in text else text
+    return text.rpartition(CUT)[0] if begun and CUT in text else text
 
 
-def _resumed(messages: Iterable[Message]) -> str:
+def _begun(messages: Iterable[Message]) -> str:
     """The begun answer that the model shall go on with, when the last message is one."""
     *_, last = messages
     return last.content.strip() if last.role == "assistant" and not last.calls else ""
@@ -85,9 +92,6 @@ def _call(call: ToolCall, arguments_as_text: bool) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _opens_thinking(prompt: str, messages: tuple[Message, ...]) -> bool:
-    """Whether the prompt ends inside an open thinking tag. A tag that a user quotes does not count."""
-    last = messages[-1]
-    quoted = last.content.strip() if last.role != "assistant" else ""
-    tail = prompt[prompt.rindex(quoted) + len(quoted) :] if quoted and quoted in prompt else prompt
-    return tail.rfind(THINK.opening) > tail.rfind(THINK.closing)
+def _opens_thinking(prompt: str, begun: str) -> bool:
+    """Whether the answer starts inside a thought: the template opened it, or the client's begun answer did."""
+    return prompt.rstrip().endswith(THINK.opening) or begun.rfind(THINK.opening) > begun.rfind(THINK.closing)

@@ -63,7 +63,7 @@ def _refuse_generate(request: ollama.GenerateRequest) -> None:
     if request.images:
         raise NotSupported(f'"{request.model}" does not support images')
     if request.suffix:
-        raise NotSupported(f"{request.model} does not support insert")
+        raise NotSupported("this version of ktd does not support suffix")
     if request.template:
         raise NotSupported("this version of ktd does not support template: the model's own is used")
     if request.context:

@@ -1,0 +1,84 @@
+"""An engine without a model: it answers what the test tells it to, when the test lets it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+from ktd.engine.client import JobFailed, LoadRefused, WorkerDied
+from ktd.engine.messages import Delta, Done, Load, Loaded, LoadProgress, Prompt, Sampling
+
+
+class FakeWorker:
+    def __init__(self, engine: "FakeEngine", load: Load) -> None:
+        self.loaded = Loaded("deepseek2", load.context or engine.context, 1000, 0, ())
+        self.alive = True
+        self.closed = False
+        self._engine = engine
+        self._ended = asyncio.Event()
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta | Done, None]:
+        engine = self._engine
+        engine.prompts.append(prompt)
+        engine.samplings.append(sampling)
+        engine.running += 1
+        try:
+            if engine.failure is not None:
+                raise engine.failure
+            for number, text in enumerate(engine.answer):
+                if number == engine.pause_at:
+                    await self._paused()
+                yield Delta(1, text, 1)
+            count = len(engine.answer)
+            yield Done(1, "stop", 10, 4, count, 5_000_000, 7_000_000, (1, 2, 3))
+        finally:
+            engine.running -= 1
+
+    async def _paused(self) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._engine.go_on, self._ended)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self.alive:
+            raise WorkerDied("the engine worker was killed by SIGKILL")
+
+    def die(self) -> None:
+        self.alive = False
+        self._ended.set()
+
+    async def close(self) -> None:
+        self.closed = True
+        self.die()
+
+
+class FakeEngine:
+    """Loads wait for `may_load`; answers stop before piece `pause_at` until `go_on`."""
+
+    def __init__(self) -> None:
+        self.answer: list[str] = ["Hello", " world"]
+        self.context = 2048
+        self.pause_at: int | None = None
+        self.go_on = asyncio.Event()
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.refusals: list[LoadRefused] = []  # one per load, before loads succeed
+        self.failure: JobFailed | None = None
+        self.loads: list[Load] = []
+        self.workers: list[FakeWorker] = []
+        self.prompts: list[Prompt] = []
+        self.samplings: list[Sampling] = []
+        self.running = 0
+        self.loads_cancelled = 0
+
+    async def load(self, load: Load, progress: Callable[[LoadProgress], None]) -> FakeWorker:
+        self.loads.append(load)
+        progress(LoadProgress(5, 10))
+        try:
+            await self.may_load.wait()
+        except asyncio.CancelledError:
+            self.loads_cancelled += 1
+            raise
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.workers.append(FakeWorker(self, load))
+        return self.workers[-1]
