@@ -1,4 +1,4 @@
-"""A bar on stderr for what the daemon does in the background."""
+"""A bar on stderr for what the daemon does in the background; nothing when that is no terminal."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -30,7 +30,8 @@ async def show(records: AsyncGenerator[Record]) -> Record:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         async with aclosing(records):
             async for record in records:

@@ -28,7 +28,7 @@ DEMO = {
 
 
 def loaded(model: dict[str, Any], **more: object) -> dict[str, Any]:
-    soon = (NOW + timedelta(minutes=4, seconds=50)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(minutes=4, seconds=50)).isoformat()
     return {**model, "size_vram": 0, "context_length": 8192, "expires_at": soon, **more}
 
 
