@@ -212,6 +212,7 @@ class _Output:
 async def _spawn() -> WorkerHandle:
     ours, theirs = socket.socketpair()
     with theirs:
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "ktd.engine.worker", str(theirs.fileno())),
@@ -222,9 +223,8 @@ async def _spawn() -> WorkerHandle:
                 process_group=0,  # Ctrl-C is for the daemon, which then ends its workers in order
             )
         except BaseException:
-            ours.close()
+            writer.close()
             raise
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
     return WorkerHandle(process, reader, writer)
 
 

@@ -1,0 +1,22 @@
+from collections.abc import Callable
+
+import demo
+import pytest
+
+from ktd.engine.loader import OpenModel, open_model
+from ktd.engine.messages import Load
+
+
+def _ignore(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="session")
+def model() -> OpenModel:
+    """The demo model, loaded into this process."""
+    return open_model(Load((str(demo.Q8_0),)), _ignore)[0]
+
+
+@pytest.fixture(scope="session")
+def load_model() -> Callable[[Load], OpenModel]:
+    return lambda load: open_model(load, _ignore)[0]

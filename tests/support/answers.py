@@ -1,0 +1,118 @@
+"""Asks engines: `Jobs` in this process, or a worker through its client."""
+
+from dataclasses import dataclass, field, replace
+
+import demo
+import numpy as np
+from numpy.typing import NDArray
+
+from ktd.engine.batch import Batch
+from ktd.engine.client import WorkerHandle
+from ktd.engine.executor import Executor
+from ktd.engine.jobs import Jobs
+from ktd.engine.loader import OpenModel
+from ktd.engine.messages import Delta, Done, Failed, Job, Prompt, Sampling
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def chat(question: str, *, think: bool = False) -> str:
+    """A rendered prompt of the demo model."""
+    text: str = demo.script("gen").render(None, None, [], question, think_mode="on" if think else "off")
+    return text
+
+
+@dataclass
+class Heard:
+    """What was sent for one job."""
+
+    text: str = ""
+    told: int = 0
+    deltas: int = 0
+    end: Done | Failed | None = None
+
+    @property
+    def done(self) -> Done:
+        assert isinstance(self.end, Done), self.end
+        return self.end
+
+    @property
+    def failed(self) -> Failed:
+        assert isinstance(self.end, Failed), self.end
+        return self.end
+
+    def hear(self, record: Delta | Done | Failed) -> None:
+        assert self.end is None, "nothing comes after the end"
+        if isinstance(record, Delta):
+            assert record.text and record.tokens
+            self.text += record.text
+            self.told += record.tokens
+            self.deltas += 1
+        else:
+            self.end = record
+
+
+@dataclass
+class Desk:
+    """`Jobs` with everything they send sorted by job."""
+
+    jobs: Jobs
+    heard: dict[int, Heard] = field(default_factory=dict)
+
+    def add(self, text: str | Prompt, sampling: Sampling = GREEDY) -> Heard:
+        prompt = Prompt(text) if isinstance(text, str) else text
+        id = len(self.heard) + 1
+        heard = self.heard[id] = Heard()
+        self._hear(self.jobs.add(Job(id, prompt, sampling)))
+        return heard
+
+    def cancel(self, heard: Heard) -> None:
+        self._hear(self.jobs.cancel(next(id for id, each in self.heard.items() if each is heard)))
+
+    def step(self) -> None:
+        self._hear(self.jobs.step())
+
+    def drain(self) -> None:
+        while not self.jobs.idle:
+            self.step()
+
+    def ask(self, text: str | Prompt, sampling: Sampling = GREEDY) -> Heard:
+        heard = self.add(text, sampling)
+        self.drain()
+        return heard
+
+    def _hear(self, records: list[Delta | Done | Failed]) -> None:
+        for record in records:
+            self.heard[record.id].hear(record)
+
+
+class Watched:
+    """An executor that keeps what went through it. `fail` makes its next step fail."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self.batches: list[Batch] = []
+        self.logits: list[NDArray[np.float32]] = []
+        self.fail: Exception | None = None
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+        self.logits.append(self._inner.forward(batch))
+        return self.logits[-1]
+
+
+def watched(model: OpenModel, *, context: int | None = None, pages: int | None = None) -> tuple[Desk, Watched]:
+    """A desk over a model, with a smaller context or cache if asked for."""
+    watch = Watched(model.executor)
+    smaller = replace(model, executor=watch, context=context or model.context, pages=pages or model.pages)
+    return Desk(Jobs(smaller)), watch
+
+
+async def ask(worker: WorkerHandle, text: str | Prompt, sampling: Sampling = GREEDY) -> Heard:
+    heard = Heard()
+    async for record in worker.generate(Prompt(text) if isinstance(text, str) else text, sampling):
+        heard.hear(record)
+    return heard
