@@ -36,8 +36,17 @@ def command(model: str, **options: int | bool | None) -> None:
     else:
         session.run(lambda client: ask(client, model, files))
     flags = [word for name, value in options.items() for word in flag(name, value)]
-    engine = [sys.executable, "-P", "-m", "ktd.engine.bench", *flags, *files]
-    sys.exit(subprocess.run(engine).returncode)
+    sys.exit(measure([*flags, *files]))
+
+
+def measure(words: list[str]) -> int:
+    """Run the engine's benchmark; returns its exit status."""
+    engine = subprocess.Popen([sys.executable, "-P", "-m", "ktd.engine.bench", *words])
+    try:
+        return engine.wait()
+    except KeyboardInterrupt:  # the engine has been told by the terminal as well
+        engine.wait()
+        return session.STOPPED
 
 
 async def ask(client: Client, model: str, files: list[str]) -> None:

@@ -126,6 +126,19 @@ def test_a_gguf_file_is_imported_in_place_and_runs(served: CommandLine, tmp_path
     assert ran.stderr.startswith("Error: ")
 
 
+def test_bench_measures_a_model_by_name_or_file(alone: CommandLine) -> None:
+    few = ("--prompt", "16", "--generate", "4", "--repeat", "1")
+    ran = alone("bench", "demo", "--json", *few)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert [test["name"] for test in report["tests"]] == ["pp16", "tg4"]
+    assert all(test["tokens_per_second"] > 0 for test in report["tests"])
+    (file,) = demo_folder().glob("*.gguf")
+    ran = alone("bench", str(file), "--threads", "1", *few)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "pp16" in ran.stdout and "tg4" in ran.stdout
+
+
 def test_a_wrong_setting_is_told(alone: CommandLine) -> None:
     ran = alone("serve", "--keep-alive", "soon")
     assert ran.returncode == 1
