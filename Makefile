@@ -25,7 +25,7 @@ test: dev ## run the whole test suite (ARGS="-k name" for a part)
 check: dev lint types rules ## lint, format, types and import rules
 
 wheel: dev ## build a wheel into dist/ and run the whole suite against it in a new venv
-	$(BIN)/python packaging/wheel.py
+	$(BIN)/python packaging/check_wheel.py
 
 engine: base ## build the C++ engine again after an edit
 
