@@ -45,7 +45,7 @@ class Tokenizer:
         self._texts = texts
         self._types = types
         self._tokenizer = _build(texts, types, merges, pre)
-        self.longest = max(len(text) for text in texts)  # characters of text one token can stand for
+        self.longest = max(1, *(len(text) for text in texts))  # characters of text one token can stand for
         self.bos: int | None = None
         self.adds_bos = False
         self.ends: frozenset[int] = frozenset()
@@ -140,6 +140,8 @@ def _token_types(metadata: Metadata, count: int) -> list[int]:
         return [TokenType.NORMAL] * count
     if len(types) != count:
         raise LoadRefused("bad_file", f"tokenizer.ggml.token_type has {len(types)} entries for {count} tokens")
+    if types.dtype.kind not in "iu":
+        raise LoadRefused("bad_file", f"tokenizer.ggml.token_type holds {types.dtype} instead of integers")
     return [int(type) for type in types]
 
 

@@ -23,6 +23,7 @@ from ktd.engine.spec import (
 )
 
 SOFTMAX, SIGMOID = 1, 2  # expert_gating_func
+MOST_HEAD_WIDTH = 1 << 16  # far above any model; bounds what is computed before shapes are checked
 
 
 def spec(gguf: Gguf) -> ModelSpec:
@@ -41,7 +42,7 @@ class _Reader:
 
     @property
     def eps(self) -> float:
-        return self.keys.positive("attention.layer_norm_rms_epsilon")
+        return self.keys.number("attention.layer_norm_rms_epsilon", least=1e-12, most=1.0)
 
     def spec(self) -> ModelSpec:
         vocab = self._vocab()
@@ -74,7 +75,7 @@ class _Reader:
 
     def _layers(self) -> int:
         """Blocks of the model itself: those for predicting further tokens come last and are left out."""
-        layers = self.keys.count("block_count")
+        layers = self.keys.count("block_count", most=len(self.gguf.tensors))
         while layers and f"blk.{layers - 1}.nextn.eh_proj.weight" in self.gguf.tensors:
             layers -= 1
         return layers
@@ -82,8 +83,8 @@ class _Reader:
     def _head_widths(self) -> tuple[int, int]:
         """Of a query and key, and of a value; in files with k_b and v_b the plain keys describe the cache."""
         suffix = "_mla" if self.keys.has("attention.key_length_mla") else ""
-        key = self.keys.count(f"attention.key_length{suffix}")
-        value = self.keys.count(f"attention.value_length{suffix}")
+        key = self.keys.count(f"attention.key_length{suffix}", most=MOST_HEAD_WIDTH)
+        value = self.keys.count(f"attention.value_length{suffix}", most=MOST_HEAD_WIDTH)
         turned = self.keys.count("rope.dimension_count")
         if turned % 2 or turned >= key:
             raise self.keys.refuse("rope.dimension_count", f"{turned} is odd or leaves nothing of {key}")
@@ -92,16 +93,18 @@ class _Reader:
     def _rope_and_scale(self) -> tuple[Rope, float]:
         """The rotation, and the factor of the attention scores, YaRN's mscale squared included."""
         keys = self.keys
-        dims, base = keys.count("rope.dimension_count"), keys.positive("rope.freq_base", 10000.0)
-        factor = keys.positive("rope.scaling.factor", 1.0)
         scale = 1 / math.sqrt(self._head_widths()[0])
+        dims = keys.count("rope.dimension_count")
+        base = keys.number("rope.freq_base", 10000.0, least=2.0, most=1e12)
+        factor = keys.number("rope.scaling.factor", 1.0, least=1.0, most=1e6)
         match keys.text("rope.scaling.type", "none"):
             case "none":
                 return Rope(dims, rope.plain(dims, base), "adjacent"), scale
             case "linear":
                 return Rope(dims, rope.plain(dims, base, factor), "adjacent"), scale
             case "yarn":
-                mscale = rope.yarn_mscale(factor, keys.number("rope.scaling.yarn_log_multiplier", 0.0))
+                multiplier = keys.number("rope.scaling.yarn_log_multiplier", 0.0, least=0.0, most=1.0)
+                mscale = rope.yarn_mscale(factor, multiplier)
                 return Rope(dims, rope.yarn(dims, base, self._yarn(factor)), "adjacent"), mscale**2 * scale
             case other:
                 raise LoadRefused("unsupported", f"rope scaling {other!r} is not supported for deepseek2")
@@ -110,8 +113,8 @@ class _Reader:
         return rope.Yarn(
             factor,
             self.keys.count("rope.scaling.original_context_length"),
-            self.keys.positive("rope.scaling.yarn_beta_fast", 32.0),
-            self.keys.positive("rope.scaling.yarn_beta_slow", 1.0),
+            self.keys.number("rope.scaling.yarn_beta_fast", 32.0, least=0.01, most=1e6),
+            self.keys.number("rope.scaling.yarn_beta_slow", 1.0, least=0.01, most=1e6),
         )
 
     def _attention(self, layer: int, rope: Rope, scale: float) -> MlaAttention:
@@ -183,7 +186,7 @@ class _Reader:
             groups_used=groups_used,
             group_score="top2" if sigmoid else "max",
             normalise=keys.flag("expert_weights_norm", sigmoid),
-            scale=keys.number("expert_weights_scale", 1.0) or 1.0,
+            scale=keys.number("expert_weights_scale", 1.0, least=0.0, most=1e6) or 1.0,
             logits=Weight(f"blk.{layer}.ffn_gate_inp.weight", (self.dim, experts)),
             bias=Weight(bias, (experts,)) if biased else None,
         )

@@ -16,23 +16,21 @@ class Keys:
     def has(self, name: str) -> bool:
         return self._key(name) in self.metadata
 
-    def count(self, name: str, default: int | None = None, least: int = 1) -> int:
-        """An integer of at least `least`; required when there is no default."""
+    def count(self, name: str, default: int | None = None, *, least: int = 1, most: int = MOST - 1) -> int:
+        """An integer from `least` to `most`; required when there is no default."""
         key = self._key(name)
         value = self.metadata.integer(key) if default is None else self.metadata.integer(key, default)
-        if not least <= value < MOST:
-            raise LoadRefused("bad_file", f"metadata key {key!r} is {value}; it must be at least {least}")
+        if not least <= value <= most:
+            raise self.refuse(name, f"{value} is not in {least} to {most}")
         return value
 
-    def positive(self, name: str, default: float | None = None) -> float:
+    def number(self, name: str, default: float | None = None, *, least: float, most: float) -> float:
+        """A finite number from `least` to `most`; required when there is no default."""
         key = self._key(name)
         value = self.metadata.number(key) if default is None else self.metadata.number(key, default)
-        if value <= 0:
-            raise LoadRefused("bad_file", f"metadata key {key!r} is {value}; it must be positive")
+        if not least <= value <= most:
+            raise self.refuse(name, f"{value:g} is not in {least:g} to {most:g}")
         return value
-
-    def number(self, name: str, default: float) -> float:
-        return self.metadata.number(self._key(name), default)
 
     def text(self, name: str, default: str) -> str:
         return self.metadata.text(self._key(name), default)

@@ -115,12 +115,12 @@ def test_blocks_that_predict_further_tokens_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"embedding_length": 0}, "embedding_length' is 0"),
-        ({"block_count": 1 << 40}, "block_count' is 1099511627776"),
-        ({"attention.layer_norm_rms_epsilon": -1.0}, "rms_epsilon' is -1.0"),
+        ({"embedding_length": 0}, "embedding_length': 0 is not in 1 to"),
+        ({"block_count": 1 << 40}, "block_count': 1099511627776 is not in 1 to 3"),
+        ({"attention.layer_norm_rms_epsilon": -1.0}, "rms_epsilon': -1 is not in"),
         ({"rope.dimension_count": 15}, "15 is odd"),
         ({"rope.dimension_count": 40}, "leaves nothing of 40"),
-        ({"rope.freq_base": 0.0}, "freq_base' is 0.0"),
+        ({"rope.freq_base": 0.0}, "freq_base': 0 is not in"),
         ({"rope.scaling.type": "longrope"}, "'longrope' is not supported"),
         ({"expert_used_count": 9}, "9 of 8 experts"),
         ({"expert_group_count": 3, "expert_group_used_count": 1}, "3 groups, 1 used"),

@@ -24,7 +24,6 @@ def test_yarn_is_that_of_transformers(
     dims: int, base: float, factor: float, original: int, fast: float, slow: float
 ) -> None:
     config = DeepseekV3Config(
-        head_dim=dims,
         rope_parameters={
             "rope_type": "yarn",
             "rope_theta": base,

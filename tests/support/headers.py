@@ -21,7 +21,7 @@ def deepseek2(*, changed: Mapping[str, Value | None] = {}, layout: str = "split"
 
     `layout` split has k_b and v_b, kvb only kv_b, both what ik_llama.cpp's converter writes.
     """
-    keys = BASE | (SPLIT if layout == "split" else OLD) | {"block_count": layers} | changed
+    keys = BASE | (SPLIT if layout == "split" else OLD) | {"block_count": layers} | dict(changed)
     values: dict[str, Value] = {f"deepseek2.{key}": v for key, v in keys.items() if v is not None}
     return header({"general.architecture": "deepseek2", **values}, _shapes(keys, layout, layers))
 
