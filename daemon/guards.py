@@ -6,7 +6,6 @@ name or address of this machine whatever the daemon is bound to, and an Origin m
 
 import re
 import socket
-from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -100,6 +99,10 @@ def _preflight(request: web.Request) -> dict[str, str]:
 
 
 def _pattern(origin: str) -> re.Pattern[str]:
-    """`*` matches anything but ends at a slash where a port or host is meant."""
-    pieces: Iterable[str] = map(re.escape, origin.lower().removesuffix("/").split("*"))
-    return re.compile("[^/]*".join(pieces) if origin != "*" else ".*", re.IGNORECASE)
+    """`*` alone is any origin, at the end of `:*` any port, and elsewhere whatever has no slash in it."""
+    if origin == "*":
+        return re.compile(".*")
+    place, any_port, rest = origin.removesuffix("/").rpartition(":*")
+    if not any_port or rest:
+        place, any_port = origin.removesuffix("/"), ""
+    return re.compile("[^/]*".join(map(re.escape, place.split("*"))) + (r":\d+" if any_port else ""), re.IGNORECASE)

@@ -1,8 +1,10 @@
 """A daemon that really listens, on a real registry with the demo model, over a fake engine."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,19 @@ class Daemon:
     registry: Registry
     settings: Settings
     http: aiohttp.ClientSession
-    ollama: ollama.AsyncClient
-    openai: openai.AsyncOpenAI
+    stack: AsyncExitStack
+
+    @cached_property
+    def ollama(self) -> ollama.AsyncClient:
+        client = ollama.AsyncClient(host=self.url)
+        self.stack.push_async_callback(client.close)
+        return client
+
+    @cached_property
+    def openai(self) -> openai.AsyncOpenAI:
+        client = openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="any", max_retries=0)
+        self.stack.push_async_callback(client.close)
+        return client
 
     async def post(self, path: str, body: Any, **options: Any) -> tuple[int, Any]:
         """Status and JSON of a reply."""
@@ -46,10 +59,19 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", port=0)
 
 
-@pytest.fixture
-def registry(settings: Settings) -> Iterator[Registry]:
-    with Registry.open(settings.home) as registry:
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home as it is after the first start: tests take copies, which is quicker than starting anew."""
+    home = tmp_path_factory.mktemp("new") / "home"
+    with Registry.open(home) as registry:
         registry.ensure_demo()
+    return home
+
+
+@pytest.fixture
+def registry(settings: Settings, new_home: Path) -> Iterator[Registry]:
+    shutil.copytree(new_home, settings.home)
+    with Registry.open(settings.home) as registry:
         yield registry
 
 
@@ -61,15 +83,8 @@ async def start(settings: Settings, registry: Registry) -> AsyncIterator[Callabl
         async def start(**changes: Any) -> Daemon:
             engine, chosen = FakeEngine(), replace(settings, **changes)
             url = await stack.enter_async_context(listening(chosen, registry, engine))
-            return Daemon(
-                url,
-                engine,
-                registry,
-                chosen,
-                await stack.enter_async_context(aiohttp.ClientSession()),
-                await stack.enter_async_context(ollama.AsyncClient(host=url)),
-                await stack.enter_async_context(openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)),
-            )
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            return Daemon(url, engine, registry, chosen, http, stack)
 
         yield start
 
