@@ -16,8 +16,7 @@ from ktd.daemon.app import application
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.home import HomeError, claimed
 from ktd.daemon.settings import Settings
-from ktd.engine.client import EngineClient
-from ktd.engine.models import SUPPORTED
+from ktd.engine.client import ARCHITECTURES, EngineClient
 from ktd.registry.errors import RegistryError
 from ktd.registry.store import Registry
 
@@ -38,7 +37,7 @@ def run(settings: Settings, *, until_stdin_closes: bool = False) -> int:
 
 
 def _registry(settings: Settings) -> Registry:
-    return Registry.open(settings.home, settings.database_url, frozenset(SUPPORTED))
+    return Registry.open(settings.home, settings.database_url, frozenset(ARCHITECTURES))
 
 
 class AddressError(Exception):

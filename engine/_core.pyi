@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .spec import Stage
+from ktd.engine.spec import Stage
 
 class EngineError(RuntimeError): ...
 
 class Machine:
-    """Cores, ISA and thread pool. `threads` 0 takes every physical core the process may use; `isa` "" the best there is.
+    """Cores, ISA and thread pool. `threads` 0 takes every physical core the process may use, `isa` "" the best ISA.
 
     KTD_ISA=scalar|avx2|avx512 overrides the choice; one the CPU lacks is refused.
     """
@@ -59,7 +59,7 @@ class KvCache:
     def page_tokens(self) -> int: ...
 
 class Sampler:
-    """Chooses tokens for one request. Order: penalties, top-k, top-p, min-p, temperature, draw; temperature 0 is greedy."""
+    """Chooses tokens for one request: penalties, top-k, top-p, min-p, temperature, draw; temperature 0 is greedy."""
     def __init__(
         self,
         *,
