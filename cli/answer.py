@@ -14,6 +14,8 @@ from ktd.cli.client import Client, Interrupted, Record
 from ktd.cli.waiting import Waiting
 from ktd.cli.wrap import WordWrap
 
+# A model's answer is text: what would move the cursor or talk to the terminal is left out of it
+CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
 GREY, PLAIN = "\x1b[90m", "\x1b[0m"
 OPENING, CLOSING = "Thinking...", "...done thinking."
 NANOSECOND = 1e-9
@@ -32,19 +34,19 @@ class Writer:
     """Puts thinking between its two lines, grey on a terminal, and the answer after it."""
 
     def __init__(self, style: Style) -> None:
-        terminal = sys.stdout.isatty()
+        self._terminal = sys.stdout.isatty()
         self._style = style
-        self._color = terminal and not os.environ.get("NO_COLOR")
-        self._write = wrapped() if terminal and style.word_wrap else sys.stdout.write
+        self._color = self._terminal and not os.environ.get("NO_COLOR")
+        self._write = wrapped() if self._terminal and style.word_wrap else sys.stdout.write
         self._thinking = False
         self._line_open = False
 
     def feed(self, thinking: str, content: str) -> None:
         if thinking and not self._style.hide_thinking:
-            self._think(thinking)
+            self._think(self._clean(thinking))
         if content:
             self._stop_thinking()
-            self._text(content)
+            self._text(self._clean(content))
         sys.stdout.flush()
 
     def end(self) -> None:
@@ -74,6 +76,9 @@ class Writer:
         if text:
             self._write(text)
             self._line_open = not text.endswith("\n")
+
+    def _clean(self, text: str) -> str:
+        return text.translate(CONTROLS) if self._terminal else text
 
     def _paint(self, code: str) -> None:
         if self._color:

@@ -1,7 +1,9 @@
 """`ktd`: the table of commands. A command's module is imported only when it runs, so that help is instant."""
 
 import importlib
+import io
 import keyword
+import sys
 
 import click
 from click.shell_completion import CompletionItem
@@ -63,6 +65,9 @@ def main() -> None:
     The daemon listens at http://127.0.0.1:11434; KTD_HOST (or OLLAMA_HOST) names another address. Models,
     logs and history are kept in KTD_HOME, by default ~/.ktd.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old locale must not end an answer at its first Chinese word
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

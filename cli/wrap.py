@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from unicodedata import combining, east_asian_width
 
+TAB = " " * 4
+
 
 class WordWrap:
     """Passes text on at once. A word that reaches the edge is taken back and begun again on a new line."""
@@ -14,7 +16,7 @@ class WordWrap:
         self._word = ""
 
     def write(self, text: str) -> None:
-        self._write("".join(self._place(character) for character in text))
+        self._write("".join(self._place(character) for character in text.replace("\t", TAB)))
 
     def _place(self, character: str) -> str:
         if character == "\n":

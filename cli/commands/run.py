@@ -59,7 +59,7 @@ def piped() -> str:
     """What another program wrote into this one; a terminal is not read."""
     if sys.stdin is None or sys.stdin.isatty():
         return ""
-    return sys.stdin.read().rstrip("\n")
+    return sys.stdin.buffer.read().decode(errors="replace").rstrip("\n")
 
 
 async def answer(client: Client, chat: Chat, question: str) -> None:

@@ -50,6 +50,11 @@ def test_thinking_is_grey(terminal: Terminal, daemon: FakeDaemon) -> None:
     assert b"\x1b[90mThinking...\r\n12 + 30\r\n...done thinking.\x1b[0m" in terminal.raw
 
 
+def test_an_answer_cannot_command_the_terminal(terminal: Terminal, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("a\x1b[2Jb\x1b]0;title\x07c\x9b1md"))
+    assert say(terminal, "?") == "a[2Jb]0;titlec1md"
+
+
 def test_settings_go_with_every_message(terminal: Terminal, daemon: FakeDaemon) -> None:
     assert say(terminal, "/set parameter temperature 0.5") == "Set parameter 'temperature' to '0.5'"
     say(terminal, "/set parameter stop one two")
@@ -113,7 +118,7 @@ def test_ctrl_c_stops_the_answer_only(terminal: Terminal, daemon: FakeDaemon) ->
     terminal.wait_for("word ")
     terminal.type("\x03")
     terminal.wait_for("Send a message")
-    assert daemon.disconnected.wait(30)
+    assert daemon.disconnected.wait(300)
     daemon.replies[CHAT] = Reply(*spoken("It is 42."))
     assert say(terminal, "Hello") == "It is 42."
     assert conversation(daemon) == [{"role": "user", "content": "Hello"}]

@@ -1,10 +1,11 @@
 """`ktd run` with a prompt: what goes to the daemon, and what comes out."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
+from command_line import KTD, CommandLine
 from fake_daemon import FakeDaemon, Reply, spoken
 
 CHAT = "POST /api/chat"
@@ -44,6 +45,14 @@ def test_standard_input_comes_before_the_prompt(ktd: CommandLine, daemon: FakeDa
     (asked,) = daemon.asked(CHAT)
     assert asked["messages"][0]["content"] == "one\ntwo\nSum this up"
     assert asked["keep_alive"] == "10m"
+
+
+def test_bytes_that_are_no_text_are_replaced(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies[CHAT] = Reply(*spoken("四十二"))
+    ktd.env |= {"PYTHONIOENCODING": "latin-1"}
+    ran = subprocess.run([*KTD, "run", "demo"], input=b"caf\xe9", env=ktd.env, capture_output=True)
+    assert (ran.returncode, ran.stdout) == (0, b"???\n")
+    assert daemon.asked(CHAT)[0]["messages"][0]["content"] == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def test_without_a_prompt_the_model_is_loaded(ktd: CommandLine, daemon: FakeDaemon) -> None:
@@ -106,7 +115,7 @@ def test_errors_are_told_and_end_with_one(ktd: CommandLine, daemon: FakeDaemon, 
 
 
 def test_a_line_that_is_no_json_is_not_taken(ktd: CommandLine, daemon: FakeDaemon) -> None:
-    daemon.replies[CHAT] = Reply([1, 2])  # type: ignore[arg-type]
+    daemon.replies[CHAT] = Reply([1, 2])
     assert "not a JSON object: [1, 2]" in ktd("run", "demo", "?").stderr
 
 
@@ -131,7 +140,7 @@ def test_ctrl_c_ends_an_answer_and_the_request(ktd: CommandLine, daemon: FakeDae
     rest, errors = running.communicate()
     assert (running.returncode, errors) == (130, "")
     assert rest.endswith("\n")
-    assert daemon.disconnected.wait(30)
+    assert daemon.disconnected.wait(300)
 
 
 def test_a_closed_output_is_no_traceback(ktd: CommandLine, daemon: FakeDaemon) -> None:
@@ -140,6 +149,6 @@ def test_a_closed_output_is_no_traceback(ktd: CommandLine, daemon: FakeDaemon) -
     assert running.stdout is not None and running.stderr is not None
     running.stdout.read(5)
     running.stdout.close()
-    assert running.wait(60) == 1
+    assert running.wait(300) == 1
     assert running.stderr.read() == ""
     running.stderr.close()

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 class Reply:
     """One answer: records sent as NDJSON, `pause` seconds apart; `cut` ends the connection in the middle."""
 
-    def __init__(self, *records: Record, status: int = 200, cut: bool = False, pause: float = 0.0) -> None:
+    def __init__(self, *records: object, status: int = 200, cut: bool = False, pause: float = 0.0) -> None:
         self.records = records
         self.status = status
         self.cut = cut
