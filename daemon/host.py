@@ -42,6 +42,7 @@ class ModelHost:
         """
         self._admit()
         self._requests += 1
+        context = _trained(record, context)
         try:
             while True:
                 resident = self._claim(record, context, keep_alive)
@@ -102,7 +103,7 @@ class ModelHost:
         self._settle(resident)
 
     def _begin(self, record: ModelRecord, context: int | None) -> Resident:
-        asked = context or self._settings.context
+        asked = context or _trained(record, self._settings.context)
 
         async def load() -> Worker:
             return await self._load(resident)
@@ -190,3 +191,9 @@ class ModelHost:
 
     def _in_memory(self) -> list[Resident]:
         return [resident for resident in self._residents.values() if resident.worker is not None]
+
+
+def _trained(record: ModelRecord, context: int | None) -> int | None:
+    """A context no longer than the model was trained for: more would cost memory and answer nonsense."""
+    longest = record.details.context_length
+    return context if context is None or longest is None else min(context, longest)

@@ -5,7 +5,7 @@ away the records' generator is closed, and with it whatever makes them.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -40,7 +40,8 @@ async def stream(request: web.Request, records: Records, form: Form) -> web.Stre
     except Exception as error:
         if not response.prepared:
             raise
-        await response.write(form.frame(msgspec.json.encode(form.error(failure_of(error)))))
+        with suppress(ClientConnectionResetError):
+            await response.write(form.frame(msgspec.json.encode(form.error(failure_of(error)))))
     return response
 
 

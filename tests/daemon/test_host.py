@@ -33,7 +33,9 @@ async def host(engine: FakeEngine, settings: Settings) -> AsyncIterator[ModelHos
 
 @pytest.fixture
 def demo(registry: Registry) -> ModelRecord:
-    return registry.find("demo")
+    """The demo model, as if it set no limit to its context."""
+    record = registry.find("demo")
+    return replace(record, details=replace(record.details, context_length=None))
 
 
 def other(demo: ModelRecord, name: str) -> ModelRecord:
@@ -214,6 +216,15 @@ async def test_longer_contexts_asked_for_while_loading_come_in_turn(
         await asyncio.gather(*tasks)
     assert len(host.residents()) == 1
     assert sum(not worker.closed for worker in engine.workers) == 1
+
+
+async def test_no_context_is_longer_than_the_model_was_trained_for(
+    host: ModelHost, engine: FakeEngine, demo: ModelRecord
+) -> None:
+    short = replace(demo, details=replace(demo.details, context_length=2048))
+    await use(host, short, 1 << 20)
+    await use(host, short, 4096)
+    assert [load.context for load in engine.loads] == [2048]
 
 
 async def test_a_model_that_cannot_have_so_long_a_context_is_loaded_only_once(
