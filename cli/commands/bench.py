@@ -8,7 +8,6 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client
-from ktd.cli.commands.import_ import absolute, check, shards
 
 
 @click.command("bench")
@@ -23,16 +22,14 @@ def command(model: str, **options: int | bool | None) -> None:
 
     \b
       ktd bench demo
-      ktd bench ~/models/r1-00001-of-00009.gguf --threads 16
+      ktd bench ~/models/r1-00001-of-00009.gguf --threads 16   one shard stands for all
       ktd bench demo --prompt 512 --generate 128 --repeat 5 --json
 
     The model is loaded in a process of its own; a busy daemon beside it makes the figures worse.
     """
     files: list[str] = []
-    path = absolute(Path(model))
-    if path.exists():
-        files = [str(file) for file in shards(path)]
-        check(path)
+    if Path(model).is_file():
+        files.append(model)
     else:
         session.run(lambda client: ask(client, model, files))
     flags = [word for name, value in options.items() for word in flag(name, value)]
