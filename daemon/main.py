@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -51,6 +52,8 @@ async def _serve(settings: Settings, registry: Registry, until_stdin_closes: boo
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
         threading.Thread(target=_await_stdin_end, args=(loop, stop), name="stdin", daemon=True).start()
+    if not _is_loopback(settings.host):
+        print(f"warning: whoever reaches {settings.host} port {settings.port} can use this daemon", file=sys.stderr)
     async with listening(settings, registry, EngineClient()) as url:
         print(f"ktd {__version__} listens on {url} (home {settings.home})", flush=True)
         await stop.wait()
@@ -80,8 +83,16 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     return f"http://{host}:{port}"
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _await_stdin_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """In a thread, because only a blocking read works on every kind of stdin."""
-    while os.read(0, 4096):
-        pass
+    with suppress(OSError):  # there is no stdin: as good as closed
+        while os.read(0, 4096):
+            pass
     loop.call_soon_threadsafe(stop.set)

@@ -54,6 +54,7 @@ def refuse_unsupported(request: openai.ChatRequest) -> None:
         "logprobs": request.logprobs or request.top_logprobs,
         "logit_bias": request.logit_bias,
         "response_format": form is not None and not (isinstance(form, dict) and form.get("type") == "text"),
+        "parallel_tool_calls: false": request.tools and not request.parallel_tool_calls,
         "a tool_choice that forces a call": request.tool_choice not in (None, "none", "auto"),
     }
     for feature, asked in lacking.items():

@@ -98,6 +98,15 @@ def test_one_daemon_per_home(serve: Serve) -> None:
     assert serve().url()
 
 
+def test_an_open_door_is_warned_about(serve: Serve) -> None:
+    daemon = serve(host="0.0.0.0:0")
+    daemon.url()
+    daemon.process.terminate()
+    status, _, err = daemon.end()
+    assert status == 0
+    assert err.startswith("warning: whoever reaches 0.0.0.0 port 0 can use this daemon")
+
+
 def test_a_home_that_cannot_be_used(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     status, _, err = serve(home="file/home").end()

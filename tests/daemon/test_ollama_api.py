@@ -1,7 +1,9 @@
 """Ollama's routes as its own client and as hand-written ones use them, over the fake engine."""
 
 import asyncio
+import contextlib
 import json
+import random
 from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
@@ -299,6 +301,40 @@ async def test_a_client_that_leaves_stops_its_answer(daemon: Any, stream: bool) 
             asking.cancel()
     await until(lambda: daemon.engine.running == 0)
     assert not daemon.engine.workers[0].closed
+
+
+async def test_an_answer_is_made_no_faster_than_it_is_read(daemon: Any) -> None:
+    daemon.engine.answer = ["x" * 10_000] * 5000  # 50 MB: more than the sockets between us hold
+    async with daemon.http.post(daemon.url + "/api/chat", json={"model": "demo", "messages": ASK}) as reply:
+        await reply.content.readline()
+        await asyncio.sleep(0.2)
+        assert daemon.engine.produced < 5000
+        count = 1 + len([line async for line in reply.content])
+    assert (count, daemon.engine.produced) == (5001, 5000)
+
+
+async def test_clients_that_come_and_go_leave_nothing_behind(daemon: Any) -> None:
+    await daemon.ollama.chat("demo", ASK)
+    before = asyncio.all_tasks()
+    chance = random.Random(5)
+    daemon.engine.pause_at = 1
+
+    async def visit(patience: float) -> None:
+        body = {"model": "demo", "messages": ASK}
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(patience),
+                aiohttp.ClientSession() as session,
+                session.post(daemon.url + "/api/chat", json=body) as reply,
+            ):
+                await reply.read()
+
+    await asyncio.gather(*(visit(chance.uniform(0, 0.3)) for _ in range(64)))
+    daemon.engine.go_on.set()
+    await until(lambda: daemon.engine.running == 0)
+    await until(lambda: asyncio.all_tasks() <= before)
+    assert (await daemon.ollama.chat("demo", ASK)).message.content == "Hello world"
+    assert len(daemon.engine.loads) == 1
 
 
 async def test_answers_end_with_an_error_line_when_the_worker_dies(daemon: Any) -> None:

@@ -136,6 +136,7 @@ async def test_reasoning_effort(daemon: Any, effort: Any, ending: str) -> None:
         ({"logit_bias": {"1": 1}}, 400, "does not support logit_bias"),
         ({"response_format": {"type": "json_object"}}, 400, "does not support response_format"),
         ({"tools": [WEATHER], "tool_choice": "required"}, 400, "tool_choice"),
+        ({"tools": [WEATHER], "parallel_tool_calls": False}, 400, "does not support parallel_tool_calls"),
         ({"reasoning_effort": "huge"}, 400, "invalid reasoning value: huge"),
         ({"temperature": -1}, 400, "temperature"),
     ],

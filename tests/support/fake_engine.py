@@ -26,6 +26,7 @@ class FakeWorker:
             for number, text in enumerate(engine.answer):
                 if number == engine.pause_at:
                     await self._paused()
+                engine.produced += 1
                 yield Delta(1, text, 1)
             count = len(engine.answer)
             yield Done(1, "stop", 10, 4, count, 5_000_000, 7_000_000, (1, 2, 3))
@@ -68,6 +69,7 @@ class FakeEngine:
         self.prompts: list[Prompt] = []
         self.samplings: list[Sampling] = []
         self.running = 0
+        self.produced = 0  # pieces, of all answers
         self.loads_cancelled = 0
 
     async def load(self, load: Load, progress: Callable[[LoadProgress], None]) -> FakeWorker:
