@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ktd.engine.errors import LoadRefused
 from ktd.engine.messages import PlacementRow
-from ktd.engine.spec import Embed, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
+from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
 
 PAGE_TOKENS = 32
 DEFAULT_CONTEXT = 32768
@@ -56,7 +56,7 @@ def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int
 
 def cache_row_bytes(spec: ModelSpec, value_bytes: int) -> int:
     """Bytes of KV cache per token; each layer's row starts on a cache line."""
-    widths = [stage.cache_width for stage in spec.stages if isinstance(stage, MlaAttention)]
+    widths = [stage.cache_width for stage in spec.stages if isinstance(stage, GqaAttention | MlaAttention)]
     return sum(-(-width * value_bytes // CACHE_LINE) * CACHE_LINE for width in widths)
 
 
@@ -97,7 +97,7 @@ def _parts(stage: Stage) -> Iterator[tuple[str, object]]:
     match stage:
         case Embed():
             yield "embedding", stage
-        case MlaAttention():
+        case GqaAttention() | MlaAttention():
             yield "attention", stage
         case Head():
             yield "head", stage

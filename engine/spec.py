@@ -70,6 +70,36 @@ class MlaAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class GqaAttention:
+    """Grouped-query attention (arXiv 2305.13245): `heads` / `kv_heads` query heads share a key and value head.
+
+    The cache row is all keys, normed and rotated, then all values. `q_norm` and `k_norm` are RMS norms per head,
+    before the rotation.
+    """
+
+    heads: int
+    kv_heads: int
+    head: int  # values of one head
+    rope: Rope
+    scale: float  # of the scores
+    eps: float
+    norm: Weight  # {dim}
+    q: Weight  # {dim, heads * head}
+    k: Weight  # {dim, kv_heads * head}
+    v: Weight  # {dim, kv_heads * head}
+    output: Weight  # {heads * head, dim}
+    q_bias: Weight | None = None  # {heads * head}
+    k_bias: Weight | None = None  # {kv_heads * head}
+    v_bias: Weight | None = None  # {kv_heads * head}
+    q_norm: Weight | None = None  # {head}
+    k_norm: Weight | None = None  # {head}
+
+    @property
+    def cache_width(self) -> int:
+        return 2 * self.kv_heads * self.head
+
+
+@dataclass(frozen=True, slots=True)
 class Gated:
     """A gated feed-forward block, down(silu(gate(x)) * up(x)), or `experts` of them stacked in dimension 2."""
 
@@ -125,7 +155,7 @@ class Head:
     output: Weight  # {dim, vocab}
 
 
-Stage = Embed | MlaAttention | DenseFfn | MoeFfn | Head
+Stage = Embed | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,12 +48,16 @@ class Shard:
 def read_shard(path: Path, index: int = 0) -> Shard:
     """Parse the header of one file; its tensors are marked as those of shard `index`."""
     with opened(path) as descriptor:
-        cursor = Cursor(path, descriptor)
-        tensors, keys = _preamble(cursor)
-        values = _values(cursor, keys)
-        infos = [_info(cursor, number) for number in range(tensors)]
-        metadata = Metadata(path, values)
-        return Shard(path, metadata, _placed(cursor, infos, _alignment(cursor, metadata), index), cursor.size)
+        return parse(Cursor(path, descriptor), index)
+
+
+def parse(cursor: Cursor, index: int = 0) -> Shard:
+    """Parse a header from where the cursor stands, the file's first byte."""
+    tensors, keys = _preamble(cursor)
+    values = _values(cursor, keys)
+    infos = [_info(cursor, number) for number in range(tensors)]
+    metadata = Metadata(cursor.path, values)
+    return Shard(cursor.path, metadata, _placed(cursor, infos, _alignment(cursor, metadata), index), cursor.size)
 
 
 def _preamble(cursor: Cursor) -> tuple[int, int]:

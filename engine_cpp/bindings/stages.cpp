@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "stages/dense_ffn.h"
 #include "stages/embed.h"
+#include "stages/gqa.h"
 #include "stages/head.h"
 #include "stages/mla.h"
 #include "stages/moe_ffn.h"
@@ -101,6 +102,29 @@ std::unique_ptr<Stage> read_mla(const Record& s, Machine& machine, ModelFacts& f
   return stage;
 }
 
+std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
+  const GqaTensors tensors{.norm = &s.f32("norm"),
+                           .q = &s.tensor("q"),
+                           .k = &s.tensor("k"),
+                           .v = &s.tensor("v"),
+                           .output = &s.tensor("output"),
+                           .q_bias = s.optional_f32("q_bias"),
+                           .k_bias = s.optional_f32("k_bias"),
+                           .v_bias = s.optional_f32("v_bias"),
+                           .q_norm = s.optional_f32("q_norm"),
+                           .k_norm = s.optional_f32("k_norm")};
+  auto stage = std::make_unique<GqaAttention>(GqaFacts{.heads = s.get<int64_t>("heads"),
+                                                       .kv_heads = s.get<int64_t>("kv_heads"),
+                                                       .head = s.get<int64_t>("head"),
+                                                       .scale = s.get<float>("scale"),
+                                                       .eps = s.get<float>("eps"),
+                                                       .layer = facts.cache_widths.size(),
+                                                       .rotary = read_rotary(s.record("rope"))},
+                                              tensors);
+  facts.cache_widths.push_back(stage->cache_width());
+  return stage;
+}
+
 Gated read_gated(const Record& g) {
   return {matrix(g.tensor("gate")), matrix(g.tensor("up")), matrix(g.tensor("down"))};
 }
@@ -133,6 +157,7 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
     return std::make_unique<Embed>(s.tensor("table"));
   }
   if (kind == "MlaAttention") return read_mla(s, machine, facts);
+  if (kind == "GqaAttention") return read_gqa(s, facts);
   if (kind == "DenseFfn")
     return std::make_unique<DenseFfn>(s.get<float>("eps"), s.f32("norm"), read_gated(s.record("block")));
   if (kind == "MoeFfn") return read_moe(s);

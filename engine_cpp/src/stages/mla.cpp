@@ -1,8 +1,6 @@
 #include "stages/mla.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -11,8 +9,6 @@
 
 namespace ktd {
 namespace {
-
-constexpr int64_t kHeadBlock = 8;  // heads that read a cache page together
 
 const float* floats(const Tensor* tensor) {
   return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
@@ -64,21 +60,13 @@ struct MlaAttention::Heads {
         count(count),
         nope(carver, 1, m.facts_.nope, Formats().add(m.k_b_.traits)),
         latent(carver, 1, m.facts_.kv_lora, Formats().add(m.v_b_.traits)),
-        q(carver.take<float>(kHeadBlock * m.cache_width())),
-        mix(carver.take<float>(kHeadBlock * m.facts_.kv_lora)),
-        peak(carver.take<float>(kHeadBlock)),
-        sum(carver.take<float>(kHeadBlock)),
-        scores(carver.take<float>(kHeadBlock * page_tokens)),
+        block(carver, m.view(), page_tokens),
         bytes(carver.used()) {}
 
   int64_t first, count;
   Activations nope;    // [nope] of one head
   Activations latent;  // [kv_lora] of one head
-  float* q;            // [count, cache_width], scaled
-  float* mix;          // [count, kv_lora]
-  float* peak;         // [count] largest score so far
-  float* sum;          // [count] of exp(score - peak)
-  float* scores;       // [count, page_tokens]
+  HeadBlock block;
   size_t bytes;
 };
 
@@ -133,7 +121,9 @@ void MlaAttention::run(Team& team, Step& step) const {
     const int64_t first = i % blocks * wide;
     const Heads h(Carver(b.base + team.rank() * b.head_bytes), *this, step.cache.page_tokens(), first,
                   std::min(wide, facts_.heads - first));
-    attend(b, h, step, i / blocks);
+    absorb(b, h, step, i / blocks);
+    attend(h.block, h.count, view(), step, i / blocks);
+    expand(b, h, step, i / blocks);
   });
   project_onto(team, step.kernels, output_, b.attended, step.hidden, n);
 }
@@ -155,17 +145,7 @@ void MlaAttention::latents(const Buffers& b, const Step& step, int64_t t) const 
   float* key = row + facts_.kv_lora;
   kernels.rms_norm(row, kv_a_norm_, facts_.eps, row, facts_.kv_lora);
   facts_.rotary.rotate(key, b.turns + t * facts_.rotary.dims(), key);
-
-  const int64_t position = step.batch.positions[t], size = step.cache.page_tokens();
-  std::byte* page = step.cache.page(facts_.layer, step.batch.pages_of(t)[position / size]);
-  const auto type = static_cast<size_t>(step.cache.type());
-  kernels.store_row[type](row, page + position % size * step.cache.row_bytes(facts_.layer), cache_width());
-}
-
-void MlaAttention::attend(const Buffers& b, const Heads& h, const Step& step, int64_t t) const {
-  absorb(b, h, step, t);
-  look_back(h, step, t);
-  expand(b, h, step, t);
+  store_row(step, facts_.layer, t, row, cache_width());
 }
 
 // q in the space of the cache rows: k_b^T . q_nope, then the rotated part, both times the scale.
@@ -173,7 +153,7 @@ void MlaAttention::absorb(const Buffers& b, const Heads& h, const Step& step, in
   const int64_t rope = facts_.rotary.dims(), per_head = facts_.nope + rope;
   for (int64_t i = 0; i < h.count; ++i) {
     const float* q = b.q + t * q_width() + (h.first + i) * per_head;
-    float* absorbed = h.q + i * cache_width();
+    float* absorbed = h.block.q + i * cache_width();
     std::copy_n(q, facts_.nope, h.nope.row(0));
     h.nope.publish(step.kernels, 0);
     multiply(step.kernels, k_b_, h.first + i, h.nope, absorbed);
@@ -182,51 +162,10 @@ void MlaAttention::absorb(const Buffers& b, const Heads& h, const Step& step, in
   }
 }
 
-// Softmax over all rows up to the token's own, page by page, with a running peak.
-void MlaAttention::look_back(const Heads& h, const Step& step, int64_t t) const {
-  std::fill_n(h.mix, h.count * facts_.kv_lora, 0.0f);
-  std::fill_n(h.peak, h.count, -std::numeric_limits<float>::infinity());
-  std::fill_n(h.sum, h.count, 0.0f);
-  const int64_t rows = step.batch.positions[t] + int64_t{1}, size = step.cache.page_tokens();
-  const int32_t* pages = step.batch.pages_of(t);
-  for (int64_t done = 0; done < rows; done += size)
-    look_at_page(h, step, step.cache.page(facts_.layer, *pages++), std::min(size, rows - done));
-}
-
-void MlaAttention::look_at_page(const Heads& h, const Step& step, const std::byte* page, int64_t rows) const {
-  const Kernels& kernels = step.kernels;
-  const auto type = static_cast<size_t>(step.cache.type());
-  const size_t row_bytes = step.cache.row_bytes(facts_.layer);
-  kernels.matmul[type]({.rows = page,
-                        .row_bytes = row_bytes,
-                        .n_rows = rows,
-                        .k = cache_width(),
-                        .acts = reinterpret_cast<const std::byte*>(h.q),
-                        .act_bytes = cache_width() * sizeof(float),
-                        .gather = nullptr,
-                        .n_tokens = h.count,
-                        .out = h.scores,
-                        .out_stride = step.cache.page_tokens()});
-  for (int64_t i = 0; i < h.count; ++i) {
-    float* scores = h.scores + i * step.cache.page_tokens();
-    float* mix = h.mix + i * facts_.kv_lora;
-    const float peak = std::max(h.peak[i], kernels.max(scores, rows));
-    if (peak > h.peak[i]) {
-      const float shrink = std::exp(h.peak[i] - peak);
-      for (int64_t j = 0; j < facts_.kv_lora; ++j) mix[j] *= shrink;
-      h.sum[i] *= shrink;
-      h.peak[i] = peak;
-    }
-    h.sum[i] += kernels.exp_sub_sum(scores, peak, rows);
-    kernels.mix_rows[type](page, row_bytes, rows, scores, mix, facts_.kv_lora);
-  }
-}
-
 // Back from the latent space: v_b . mix, as this block's part of the attended row.
 void MlaAttention::expand(const Buffers& b, const Heads& h, const Step& step, int64_t t) const {
   for (int64_t i = 0; i < h.count; ++i) {
-    const float share = 1.0f / h.sum[i];
-    for (int64_t j = 0; j < facts_.kv_lora; ++j) h.latent.row(0)[j] = h.mix[i * facts_.kv_lora + j] * share;
+    std::copy_n(h.block.mix + i * facts_.kv_lora, facts_.kv_lora, h.latent.row(0));
     h.latent.publish(step.kernels, 0);
     multiply(step.kernels, v_b_, h.first + i, h.latent, b.attended.row(t) + (h.first + i) * facts_.value);
   }

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "stages/activations.h"
+#include "stages/attend.h"
 #include "stages/rotary.h"
 #include "stages/stage.h"
 #include "weights/tensor.h"
@@ -44,11 +45,9 @@ class MlaAttention : public Stage {
   int64_t q_width() const { return facts_.heads * (facts_.nope + facts_.rotary.dims()); }
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void latents(const Buffers& b, const Step& step, int64_t t) const;
-  void attend(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
   void absorb(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
-  void look_back(const Heads& h, const Step& step, int64_t t) const;
-  void look_at_page(const Heads& h, const Step& step, const std::byte* page, int64_t rows) const;
   void expand(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
+  CacheView view() const { return {facts_.layer, 0, cache_width(), 0, facts_.kv_lora}; }
 
   const MlaFacts facts_;
   Memory derived_;

@@ -28,6 +28,7 @@ class KvCache {
   int64_t pages() const { return pages_; }
   int64_t page_tokens() const { return page_tokens_; }
   TensorType type() const { return type_; }
+  size_t value_bytes() const { return type_ == TensorType::F32 ? 4 : 2; }
   size_t bytes() const { return memory_.bytes(); }
 
  private:
