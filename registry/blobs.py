@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ class Blobs:
     def __init__(self, root: Path) -> None:
         self._root = root / "blobs"
         self._staging = root / "staging"
+        self.bundles = root / "bundles"  # configuration that was pulled, a folder for each
         for folder in (self._root, self._staging):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -53,6 +55,11 @@ class Blobs:
 
     def discard(self, digest: str) -> None:
         self.path(digest).unlink(missing_ok=True)
+
+    def discard_bundle(self, path: Path) -> None:
+        """Remove a pulled configuration; a folder of the user's is left alone."""
+        if path.parent == self.bundles:
+            shutil.rmtree(path, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what processes that died left in staging."""

@@ -46,9 +46,9 @@ class Ledger:
         self._release(self._forget(row))
 
     def file(self, reference: Reference) -> Blob:
-        """The row of a user's file. Models that lost another copy of the same bytes are given this one."""
+        """The row of a file. Models that lost another copy of the same bytes are given this one."""
         same = self._session.scalars(select(Blob).where(Blob.digest == reference.digest)).all()
-        path = str(reference.path)
+        path = STORED if reference.path == self._blobs.path(reference.digest) else str(reference.path)
         blob = next((blob for blob in same if blob.path == path), None)
         if blob is None:
             blob = Blob(digest=reference.digest, path=path)
@@ -106,5 +106,7 @@ class Ledger:
             if self._session.scalar(select(exists().where(users == item.id))):
                 continue
             self._session.delete(item)
-            if isinstance(item, Blob) and item.path == STORED:
+            if isinstance(item, Bundle):
+                self._blobs.discard_bundle(Path(item.path))
+            elif item.path == STORED:
                 self._blobs.discard(item.digest)

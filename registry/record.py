@@ -40,3 +40,4 @@ class ModelRecord:
     license: str | None
     parameters: dict[str, Parameter]
     bundle: Path | None
+    messages: tuple[tuple[str, str], ...] = ()  # role and text, put before every conversation

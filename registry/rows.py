@@ -41,14 +41,16 @@ def model_row(candidate: Candidate, references: Sequence[Reference]) -> Model:
         template=candidate.template,
         license=candidate.license,
         parameters=candidate.parameters,
+        messages=[],
     )
 
 
 def copied(row: Model) -> Model:
     """The same model in a row of its own, still without a name."""
-    facts = ("digest", "size", "details", "capabilities", "template", "system", "license", "parameters", "bundle")
+    facts = ("digest", "size", "details", "capabilities", "template", "system", "license", "parameters", "messages")
     return Model(
         **{fact: getattr(row, fact) for fact in facts},
+        bundle=row.bundle,
         modified_at=datetime.now(UTC),
         files=[ModelFile(role=file.role, ordinal=file.ordinal, blob=file.blob) for file in row.files],
     )
@@ -77,6 +79,7 @@ def record_of(row: Model, blobs: Blobs) -> ModelRecord:
         system=row.system,
         license=row.license,
         parameters=row.parameters,
+        messages=tuple((message["role"], message["content"]) for message in row.messages),
         bundle=Path(row.bundle.path) if row.bundle else None,
     )
 

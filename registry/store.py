@@ -15,10 +15,11 @@ from ktd.registry.errors import DatabaseError, ModelBroken, ModelNotFound
 from ktd.registry.importer import Candidate, read_candidate
 from ktd.registry.ledger import Ledger
 from ktd.registry.names import ModelName
+from ktd.registry.pulls.journal import Journal
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Cancelled, Meter, Progress, Reference, Stamp, fingerprint, stamped
 from ktd.registry.rows import WEIGHTS, copied, manifest_digest, model_row, record_of, reference_of
-from ktd.registry.tables import Blob, Mark, Model, ModelFile
+from ktd.registry.tables import STORED, Blob, Mark, Model, ModelFile
 
 Name = str | ModelName
 
@@ -26,10 +27,12 @@ Name = str | ModelName
 class Registry:
     """What models exist. Every method raises `RegistryError`s only."""
 
-    def __init__(self, database: Database, blobs: Blobs, supported: Collection[str] | None) -> None:
+    def __init__(self, home: Path, database: Database, blobs: Blobs, supported: Collection[str] | None) -> None:
         self._database = database
-        self._supported = supported
+        self.home = home
+        self.supported = supported
         self.blobs = blobs
+        self.journal = Journal(database)
 
     @classmethod
     def open(cls, home: Path, database_url: str | None = None, supported: Collection[str] | None = None) -> "Registry":
@@ -38,7 +41,7 @@ class Registry:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             blobs = Blobs(home)
             blobs.sweep()
-            return cls(Database(home, database_url), blobs, supported)
+            return cls(home, Database(home, database_url), blobs, supported)
         except OSError as error:
             raise DatabaseError(f"{home} cannot be used as a home: {error.strerror}") from error
 
@@ -96,10 +99,48 @@ class Registry:
         Raises `ImportRefused`, `ImportCancelled`, `InvalidName`.
         """
         wanted = None if name is None else _parsed(name)
-        candidate = read_candidate(paths, config, self._supported)
+        candidate = read_candidate(paths, config, self.supported)
         target = wanted or candidate.default_name()
         references = self._fingerprints(candidate.files, progress, cancelled)
         return self._register(target, candidate, references)
+
+    def known(self, digest: str, size: int) -> Reference | None:
+        """A whole file with these bytes (64 hex digits): one in use by a model, or one that was pulled and waits."""
+        digest = f"sha256:{digest}"
+        with self._database.read() as session:
+            rows = session.scalars(select(Blob).where(Blob.digest == digest))
+            references = [reference_of(row, self.blobs) for row in rows]
+        for reference in references:
+            with suppress(ModelBroken):
+                reference.check()
+                return reference
+        with suppress(OSError):  # it got its name after it was proved
+            stored = Reference(self.blobs.path(digest), digest, Stamp.of(self.blobs.path(digest)))
+            return stored if stored.stamp.size == size and not references else None
+        return None
+
+    def adopt(self, name: Name, references: Sequence[Reference], bundle: Path | None = None) -> ModelRecord:
+        """Register proved files, shards in order, under a name; a model of this name is replaced.
+
+        Raises `ImportRefused`, `BundleRefused`; `ModelBroken` when one of the files is gone or another by now.
+        """
+        for reference in references:
+            reference.check()
+        candidate = read_candidate([reference.path for reference in references], bundle, self.supported)
+        by_path = {reference.path: reference for reference in references}
+        return self._register(_parsed(name), candidate, [by_path[path] for path in candidate.files])
+
+    def discard_unused(self, digests: Sequence[str]) -> int:
+        """Remove those files of the store that no model uses; returns the bytes that this frees."""
+        freed = 0
+        with self._database.write() as session:
+            used = set(session.scalars(select(Blob.digest).where(Blob.digest.in_(digests), Blob.path == STORED)))
+            for digest in digests:
+                path = self.blobs.path(digest)
+                if digest not in used and path.is_file():
+                    freed += path.stat().st_size
+                    self.blobs.discard(digest)
+        return freed
 
     def delete(self, name: Name) -> None:
         """Forget a model. Files of the store that nothing else uses go with it; a user's files never do."""
@@ -173,6 +214,8 @@ class Registry:
         self, name: ModelName, candidate: Candidate, references: Sequence[Reference], is_demo: bool = False
     ) -> ModelRecord:
         with self._database.write() as session:
+            for reference in references:
+                reference.check()  # nobody removes a file of the store while this transaction lasts
             ledger = Ledger(session, self.blobs)
             row = model_row(candidate, references)
             row.files = [

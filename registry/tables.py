@@ -36,6 +36,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         dict[str, Any]: JSON,
         list[str]: JSON,
+        list[dict[str, str]]: JSON,
         datetime: Moment,
         str: Text,
         int: BigInteger,
@@ -62,6 +63,7 @@ class Model(Base):
     system: Mapped[str | None]
     license: Mapped[str | None]
     parameters: Mapped[dict[str, Any]]
+    messages: Mapped[list[dict[str, str]]]
     bundle_id: Mapped[int | None] = mapped_column(Integer, ForeignKey("bundles.id"), index=True)
 
     bundle: Mapped["Bundle | None"] = relationship(lazy="joined")
@@ -106,8 +108,26 @@ class Bundle(Base):
     files: Mapped[dict[str, Any]]
 
 
+class Pull(Base):
+    """A model that is being pulled, or was until something stopped it. It goes once the model is registered."""
+
+    __tablename__ = "pulls"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)  # of the model
+    name: Mapped[str]
+    request: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
 class Download(Base):
-    """A file on its way from a hub. It outlives the process that fetches it."""
+    """A file of a hub: on its way, or here, which says where to fetch it again.
+
+    Of a file on its way only the size of its partial file is true; `received` is what the last stop left.
+    """
 
     __tablename__ = "downloads"
     __table_args__ = (UniqueConstraint("source", "repo", "revision", "file"),)
@@ -118,11 +138,12 @@ class Download(Base):
     repo: Mapped[str]
     revision: Mapped[str]
     file: Mapped[str]
-    digest: Mapped[str | None]
+    digest: Mapped[str | None] = mapped_column(index=True)
     size: Mapped[int | None]
     received: Mapped[int]
     state: Mapped[str]
     error: Mapped[str | None]
+    checksums: Mapped[bytes | None]  # CRC-32 of each piece, little endian; see `partial.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

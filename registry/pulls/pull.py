@@ -1,0 +1,274 @@
+"""Pull: one model on its way from a hub to the registry. Its steps read top to bottom in `run`."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktd.engine.gguf import Shard
+from ktd.registry.errors import (
+    AccessDenied,
+    BundleRefused,
+    HubUnreachable,
+    ModelBroken,
+    ModelNotFound,
+    NotAtHub,
+    PullError,
+)
+from ktd.registry.names import ModelName
+from ktd.registry.pulls import preflight
+from ktd.registry.pulls.configuration import fetch_bundle
+from ktd.registry.pulls.fetch import Fetch, disk_error
+from ktd.registry.pulls.journal import Journal, Request
+from ktd.registry.pulls.preflight import Memory
+from ktd.registry.record import ModelRecord
+from ktd.registry.reference import Reference, Stamp
+from ktd.registry.resolver import Variant, gigabytes, resolve, selected
+from ktd.registry.sources.hub import Hub, HubFile, Listing
+from ktd.registry.sources.hubs import Hubs
+from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
+from ktd.registry.store import Registry
+
+TRIES = 3  # of putting files together that a removal at the same time took away
+
+
+@dataclass(slots=True)
+class FileProgress:
+    """One file of a pull; `received` bytes of it are here."""
+
+    path: str
+    digest: str  # 64 hex digits
+    size: int
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model was found: a hub, an open line to it, and what is to be fetched."""
+
+    hub: Hub
+    transfer: Transfer
+    listing: Listing
+    variant: Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every pull of a daemon works with. `busy` has a lock for each digest that is being fetched."""
+
+    registry: Registry
+    journal: Journal
+    hubs: Hubs
+    fetch: Fetch
+    memory: Memory
+    busy: dict[str, asyncio.Lock]
+
+    @property
+    def folder(self) -> Path:
+        return self.registry.home / "downloads"
+
+
+class Pull:
+    """Reports by its fields, which other threads may read: `before`, then `files` as they grow, then `after`."""
+
+    def __init__(self, request: Request, means: Means) -> None:
+        self.request = request
+        self.before: list[str] = []
+        self.after: list[str] = []
+        self.files: Sequence[FileProgress] = ()
+        self._means = means
+        self._transfers: dict[str, Transfer] = {}
+        self._stack = AsyncExitStack()
+
+    async def run(self) -> ModelRecord:
+        """Raises `RegistryError`s."""
+        self.before.append("pulling manifest")
+        async with self._stack:
+            places = await self._find()
+            bundle = await self._prepare(places[0])
+            for attempt in range(1, TRIES + 1):
+                references = await self._gather(places)
+                if attempt == 1:
+                    self.after.append("verifying sha256 digest")
+                with suppress(ModelBroken):
+                    return await self._register(references, bundle)
+        raise PullError("the model's files are removed as fast as they arrive; pull again")
+
+    async def _find(self) -> list[Place]:
+        """Where the model is, best place first; other hubs that have the very same files can stand in."""
+        problems = list[PullError]()
+        for hub in self._hubs():
+            try:
+                return [await self._look(hub)]
+            except (NotAtHub, HubUnreachable, AccessDenied) as error:
+                problems.append(error)
+        kinds = [kind for kind in (AccessDenied, HubUnreachable) if any(isinstance(error, kind) for error in problems)]
+        raise (kinds[0] if kinds else NotAtHub)("; ".join(map(str, problems)))
+
+    def _hubs(self) -> list[Hub]:
+        return self._means.hubs.of(self.request.name, self.request.source, self.request.token)
+
+    async def _look(self, hub: Hub) -> Place:
+        name = self.request.name
+        repo = f"{name.namespace}/{name.model}"
+        listing = await asyncio.to_thread(hub.listing, repo, self.request.revision)
+        there = selected(listing.files, self.request.include, self.request.exclude)
+        variant = resolve(repo, there, name.tag)
+        for file in variant.files:
+            if file.sha256 is None:
+                raise PullError(f"{hub.label} gives no sha256 for {file.path}, so it cannot be checked")
+        return Place(hub, await self._line(hub), listing, variant)
+
+    async def _line(self, hub: Hub) -> Transfer:
+        """The connections to a hub, closed at the end of the pull."""
+        if hub.endpoint not in self._transfers:
+            transfer = Transfer(hub.endpoint)
+            self._stack.push_async_callback(transfer.close)
+            self._transfers[hub.endpoint] = transfer
+        return self._transfers[hub.endpoint]
+
+    async def _prepare(self, place: Place) -> Path | None:
+        """Plan the files, refuse what cannot work, say what will be. Returns the configuration's folder."""
+        means, variant = self._means, place.variant
+        files = [FileProgress(file.path, file.sha256 or "", file.size) for file in variant.files]
+        for progress in files:
+            progress.received = await asyncio.to_thread(self._here, progress)
+        await asyncio.to_thread(means.journal.plan, self.request.name, place.hub.name, place.listing, variant.files)
+        missing = sum(file.size - file.received for file in files)
+        header = await self._header(place) if missing else None
+        if header:
+            preflight.check_architecture(header, means.registry.supported)
+        free = preflight.check_space(means.registry.home, missing)
+        if missing:
+            self.before.append(
+                f"{variant.label}: {gigabytes(variant.size)} in {len(files)} file{'s' * (len(files) > 1)} from "
+                f"{place.hub.label}, {gigabytes(missing)} to fetch, {gigabytes(free)} free"
+            )
+            fit = preflight.fit(variant.size, header.metadata if header else None, means.memory())
+            self.before.append(str(fit))
+        bundle = await self._bundle(place, header)
+        self.files = files
+        return bundle
+
+    def _here(self, progress: FileProgress) -> int:
+        """Bytes of a file that need not be fetched."""
+        if self._means.registry.known(progress.digest, progress.size):
+            return progress.size
+        with suppress(OSError):
+            return min(self._staged(progress.digest).stat().st_size, progress.size)
+        return 0
+
+    def _staged(self, digest: str) -> Path:
+        return self._means.folder / f"{digest}.part"
+
+    async def _header(self, place: Place) -> Shard:
+        first = place.variant.files[0]
+        address = await asyncio.to_thread(place.hub.address, place.listing, first)
+        for attempt in range(self._means.fetch.limits.attempts):
+            try:
+                return await preflight.read_header(place.transfer, address, first)
+            except (Broken, RangeRefused) as error:
+                problem = error
+                wait = getattr(error, "wait", 0.0)
+                await asyncio.sleep(max(wait, self._means.fetch.limits.first_wait * 2**attempt))
+        raise HubUnreachable(f"{place.hub.label} broke off again and again for {first.path}: {problem}")
+
+    async def _bundle(self, place: Place, header: Shard | None) -> Path | None:
+        """The configuration of the base model, else what the repository itself has. Without it the GGUF must do."""
+        named = preflight.base_of(header) if header else None
+        repos = dict.fromkeys([*place.listing.bases, *([named] if named else [])])
+        for repo in repos:
+            try:
+                listing = await asyncio.to_thread(place.hub.listing, repo, None)
+                if found := await self._fetched_bundle(place, listing):
+                    return found
+            except (PullError, Broken, RangeRefused, OSError) as error:
+                self.before.append(f"configuration of {repo} left out: {error}")
+        try:
+            return await self._fetched_bundle(place, place.listing)
+        except (PullError, Broken, RangeRefused, OSError) as error:
+            self.before.append(f"configuration left out: {error}")
+            return None
+
+    async def _fetched_bundle(self, place: Place, listing: Listing) -> Path | None:
+        return await fetch_bundle(place.hub, place.transfer, listing, self._means.registry.blobs.bundles)
+
+    async def _gather(self, places: list[Place]) -> list[Reference]:
+        """All files, several at a time; the first failure stops the others."""
+        place = places[0]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._file(place, file, progress))
+                    for file, progress in zip(place.variant.files, self.files, strict=True)
+                ]
+        except ExceptionGroup as errors:
+            unreachable = errors.subgroup(HubUnreachable)
+            if unreachable and len(unreachable.exceptions) == len(errors.exceptions):
+                await self._fall_over(places, errors.exceptions[0])
+                return await self._gather(places)
+            raise errors.exceptions[0] from errors
+        return [task.result() for task in tasks]
+
+    async def _fall_over(self, places: list[Place], problem: Exception) -> None:
+        """Put the next hub that has the same files in the first place. Raises `problem` when there is none."""
+        tried = {place.hub.name for place in places}
+        wanted = [file.sha256 for file in places[0].variant.files]
+        for hub in self._hubs():
+            if hub.name in tried:
+                continue
+            with suppress(PullError):
+                found = await self._look(hub)
+                if [file.sha256 for file in found.variant.files] == wanted:
+                    places.insert(0, found)
+                    return
+        raise problem
+
+    async def _file(self, place: Place, file: HubFile, progress: FileProgress) -> Reference:
+        """One file, fetched unless somebody else has done so meanwhile."""
+        means, digest = self._means, progress.digest
+        async with means.busy.setdefault(digest, asyncio.Lock()):
+            known = await asyncio.to_thread(means.registry.known, digest, file.size)
+            if known is None:
+                known = await self._fetched(place, file, progress)
+        progress.received = progress.size
+        return known
+
+    async def _fetched(self, place: Place, file: HubFile, progress: FileProgress) -> Reference:
+        means = self._means
+
+        def received(count: int) -> None:
+            progress.received = count
+
+        staged = self._staged(progress.digest)
+        try:
+            partial = await means.fetch.file(place.hub, place.transfer, place.listing, file, staged, received)
+            with partial:
+                target = means.registry.blobs.path(f"sha256:{progress.digest}")
+                await asyncio.to_thread(partial.move, target)
+                await asyncio.to_thread(means.journal.arrived, place.hub.name, place.listing, file, partial.checksums)
+        except OSError as error:
+            raise disk_error(error, staged) from error
+        return Reference(target, f"sha256:{progress.digest}", Stamp.of(target))
+
+    async def _register(self, references: list[Reference], bundle: Path | None) -> ModelRecord:
+        """The files as a model. Raises `ModelBroken` when one of them was removed meanwhile."""
+        registry, name = self._means.registry, self.request.name
+        replaced = await asyncio.to_thread(_find_model, registry, name)
+        self.after.append("writing manifest")
+        try:
+            record = await asyncio.to_thread(registry.adopt, name, references, bundle)
+        except BundleRefused as error:
+            self.after.append(f"configuration left out: {error}")
+            record = await asyncio.to_thread(registry.adopt, name, references, None)
+        await asyncio.to_thread(self._means.journal.finish, name)
+        if replaced and replaced.digest != record.digest:
+            self.after.append("removing unused layers")
+        return record
+
+
+def _find_model(registry: Registry, name: ModelName) -> ModelRecord | None:
+    with suppress(ModelNotFound):
+        return registry.find(name)
+    return None

@@ -1,0 +1,247 @@
+"""Pulls: all downloads of a daemon, in a thread of their own, so that the daemon answers while they run."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ktd.registry.errors import PullStopped
+from ktd.registry.names import ModelName
+from ktd.registry.pulls.fetch import Fetch
+from ktd.registry.pulls.journal import FAILED, PAUSED, STOPPED, Journal, Request, Unfinished
+from ktd.registry.pulls.limits import Limits
+from ktd.registry.pulls.preflight import Memory
+from ktd.registry.pulls.pull import FileProgress, Means, Pull
+from ktd.registry.record import ModelRecord
+from ktd.registry.sources.hubs import Hubs
+from ktd.registry.store import Registry
+
+T = TypeVar("T")
+TICK = 0.06  # seconds between looks at a pull's progress
+THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A step that a pull has come to."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Bytes of a file that are here by now."""
+
+    path: str
+    digest: str  # 64 hex digits
+    size: int
+    received: int
+
+
+Event = Said | Arrived | ModelRecord
+
+
+class Shared:
+    """One running pull and how many clients want it."""
+
+    def __init__(self, pull: Pull) -> None:
+        self.pull = pull
+        self.users = 0
+        self.detached = False  # goes on without clients
+        self.ending = STOPPED  # the state it is left in when it is cancelled
+        self.task: asyncio.Task[ModelRecord]
+        self.done: Future[ModelRecord] = Future()
+
+
+class Pulls:
+    """Its methods may be called from any thread; `follow` from any event loop."""
+
+    def __init__(self, registry: Registry, hubs: Hubs, memory: Memory, limits: Limits) -> None:
+        self._registry = registry
+        self._hubs = hubs
+        self._memory = memory
+        self._limits = limits
+        self._running: dict[str, Shared] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._journal.recover()
+
+    @property
+    def _journal(self) -> Journal:
+        return self._registry.journal
+
+    async def follow(self, request: Request) -> AsyncGenerator[Event, None]:
+        """Pull a model, or join those who pull it. Ends with the model; closing it leaves, and the last one stops it.
+
+        Raises `RegistryError`s.
+        """
+        shared = await asyncio.wrap_future(self._call(self._join(request)))
+        try:
+            async for event in _events(shared):
+                yield event
+        finally:
+            await asyncio.shield(asyncio.wrap_future(self._call(self._leave(shared))))
+
+    def resume(self, name: ModelName) -> None:
+        """Go on without a client. Raises `NoSuchDownload`."""
+        request = self._journal.find(name).request
+        self._call(self._detach(request)).result()
+
+    def pause(self, name: ModelName) -> None:
+        """Stop it and keep what is here. Raises `NoSuchDownload`."""
+        self._journal.find(name)
+        self._call(self._end(name, PAUSED)).result()
+        self._journal.stop(name, PAUSED)
+
+    def cancel(self, name: ModelName) -> None:
+        """Stop it and remove what is here. Raises `NoSuchDownload`."""
+        unfinished = self._journal.find(name)
+        self._call(self._end(name, STOPPED)).result()
+        self._forget(unfinished)
+
+    def unfinished(self) -> Sequence[tuple[Unfinished, int]]:
+        """Every pull that is not done, with the bytes of it that are here."""
+        return [(one, sum(self._here(*file) for file in one.files)) for one in self._journal.unfinished()]
+
+    def close(self) -> None:
+        """Stop all; what is here stays."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self._call(self._end_all()).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def _here(self, digest: str, size: int) -> int:
+        if self._registry.known(digest, size):
+            return size
+        with suppress(OSError):
+            return min(self._staged(digest).stat().st_size, size)
+        return 0
+
+    def _forget(self, unfinished: Unfinished) -> None:
+        for digest, _ in unfinished.files:
+            self._staged(digest).unlink(missing_ok=True)
+        self._journal.finish(unfinished.request.name)
+        self._registry.discard_unused([f"sha256:{digest}" for digest, _ in unfinished.files])
+
+    def _staged(self, digest: str) -> Path:
+        return self._registry.home / "downloads" / f"{digest}.part"
+
+    async def _join(self, request: Request) -> Shared:
+        shared = self._shared(request)
+        shared.users += 1
+        return shared
+
+    async def _detach(self, request: Request) -> None:
+        self._shared(request).detached = True
+
+    async def _leave(self, shared: Shared) -> None:
+        shared.users -= 1
+        if not shared.users and not shared.detached and not shared.task.done():
+            shared.task.cancel()
+            await asyncio.wait([shared.task])
+
+    async def _end(self, name: ModelName, state: str) -> None:
+        if shared := self._running.get(name.key):
+            shared.ending = state
+            shared.task.cancel()
+            await asyncio.wait([shared.task])
+
+    async def _end_all(self) -> None:
+        tasks = [shared.task for shared in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _shared(self, request: Request) -> Shared:
+        """The pull of this name that runs, or a new one."""
+        key = request.name.key
+        if key not in self._running:
+            shared = self._running[key] = Shared(Pull(request, self._means))
+            shared.task = asyncio.create_task(self._run(shared))
+            shared.task.add_done_callback(lambda task: self._ended(key, shared, task))
+        return self._running[key]
+
+    async def _run(self, shared: Shared) -> ModelRecord:
+        name = shared.pull.request.name
+        await asyncio.to_thread(self._journal.begin, shared.pull.request)
+        try:
+            return await shared.pull.run()
+        except asyncio.CancelledError:
+            self._journal.stop(name, shared.ending)
+            raise
+        except Exception as error:
+            self._journal.stop(name, FAILED, str(error))
+            raise
+
+    def _ended(self, key: str, shared: Shared, task: asyncio.Task[ModelRecord]) -> None:
+        del self._running[key]
+        if task.cancelled():
+            reason = "paused" if shared.ending == PAUSED else "stopped"
+            shared.done.set_exception(PullStopped(f"the download of '{shared.pull.request.name}' was {reason}"))
+        elif error := task.exception():
+            shared.done.set_exception(error)
+        else:
+            shared.done.set_result(task.result())
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self._started())
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "pull"))
+                self._thread = threading.Thread(target=self._live, args=(self._loop,), name="pulls", daemon=True)
+                self._thread.start()
+                self._means = self._made(self._loop)
+            return self._loop
+
+    def _made(self, loop: asyncio.AbstractEventLoop) -> Means:
+        async def make() -> Means:
+            fetch = Fetch(self._limits, ThreadPoolExecutor(self._limits.connections + 1, "fetch"))
+            return Means(self._registry, self._journal, self._hubs, fetch, self._memory, {})
+
+        return asyncio.run_coroutine_threadsafe(make(), loop).result()
+
+    @staticmethod
+    def _live(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+
+async def _events(shared: Shared) -> AsyncGenerator[Event, None]:
+    """What is new in a pull, looked at again and again until it is done."""
+    before = after = 0
+    reported: dict[str, int] = {}
+    done = asyncio.wrap_future(shared.done)
+    while True:
+        ended = done.done()
+        pull = shared.pull
+        for status in pull.before[before:]:
+            before += 1
+            yield Said(status)
+        for file in list(pull.files):
+            if reported.get(file.digest) != file.received:
+                reported[file.digest] = file.received
+                yield _arrived(file)
+        for status in pull.after[after:]:
+            after += 1
+            yield Said(status)
+        if ended:
+            yield await done
+            return
+        await asyncio.wait([done], timeout=TICK)
+
+
+def _arrived(file: FileProgress) -> Arrived:
+    return Arrived(file.path, file.digest, file.size, file.received)
