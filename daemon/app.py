@@ -1,6 +1,7 @@
 """The application: its routes as one list, and what they share from start to stop."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 from aiohttp import hdrs, web
@@ -14,8 +15,25 @@ from ktd.daemon.guards import Guard
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
-from ktd.daemon.routes import chat, generate, health, local, models, openai_chat, openai_models
+from ktd.daemon.routes import (
+    blobs,
+    catalog,
+    chat,
+    downloads,
+    generate,
+    health,
+    local,
+    models,
+    openai_chat,
+    openai_models,
+    pull,
+)
 from ktd.daemon.settings import Settings
+from ktd.engine.client import available_memory
+from ktd.registry.catalog import Catalog
+from ktd.registry.pulls.limits import Limits
+from ktd.registry.pulls.pulls import Pulls
+from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
 
 LONGEST_BODY = 64 << 20  # bytes
@@ -30,6 +48,14 @@ ROUTES = [
     web.delete("/api/delete", models.delete),
     web.post("/api/generate", generate.generate),
     web.post("/api/chat", chat.chat),
+    web.post("/api/pull", pull.pull),
+    web.post("/api/push", pull.push),
+    web.get("/api/downloads", downloads.unfinished),
+    web.post("/api/downloads", downloads.change),
+    web.get("/api/search", catalog.search),
+    web.get("/api/quants", catalog.quants),
+    web.head("/api/blobs/{digest}", blobs.exists),
+    web.post("/api/blobs/{digest}", blobs.upload),
     web.post("/api/import", local.import_model),
     web.get("/api/files", local.files),
     web.get("/v1/models", openai_models.models),
@@ -49,6 +75,10 @@ def application(settings: Settings, registry: Registry, engine: Engine) -> web.A
     app[keys.RENDERER] = renderer
     app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer)
     app[keys.IMPORTS] = Imports()
+    hubs = Hubs(registry.home, os.environ)
+    limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
+    app[keys.PULLS] = Pulls(registry, hubs, available_memory, limits)
+    app[keys.CATALOG] = Catalog(hubs, available_memory)
     app[keys.LOCAL_KEY] = LocalKey(settings.home)
     app.add_routes(ROUTES)
     app.on_response_prepare.append(guard.mark)
@@ -70,4 +100,5 @@ async def _stop_answers(app: web.Application) -> None:
 async def _helpers(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[keys.RENDERER].close()
+    await asyncio.to_thread(app[keys.PULLS].close)
     await asyncio.to_thread(app[keys.IMPORTS].close)

@@ -6,6 +6,7 @@ DaemonError
 ├── TemplateFailed    the model's chat template refused or broke                  400
 ├── Forbidden         not from here, or not by you                                403
 ├── ModelMissing      there is no model of that name                              404
+├── PullFailed        a model does not come from its hub, in Ollama's words           500
 ├── LoadStopped       the model was unloaded while it was being loaded            500
 ├── Busy              too many requests are waiting                               503
 └── Stopping          the daemon is going down                                    503
@@ -25,6 +26,8 @@ from ktd.registry.errors import (
     InvalidName,
     ModelBroken,
     ModelNotFound,
+    NoSuchDownload,
+    PullError,
     RegistryError,
 )
 
@@ -55,6 +58,10 @@ class Forbidden(DaemonError):
 
 class ModelMissing(DaemonError):
     status = 404
+
+
+class PullFailed(DaemonError):
+    pass
 
 
 class LoadStopped(DaemonError):
@@ -96,9 +103,9 @@ def failure_of(error: Exception) -> Failure:
             return _engine_failure(error)
         case InvalidName():
             return Failure(400, "invalid model name")
-        case ModelNotFound():
+        case ModelNotFound() | NoSuchDownload():
             return Failure(404, str(error))
-        case ModelBroken() | DemoMissing() | DatabaseError():
+        case ModelBroken() | DemoMissing() | DatabaseError() | PullError():
             return Failure(500, str(error))
         case ImportCancelled():
             return Failure(499, str(error))

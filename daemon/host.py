@@ -8,7 +8,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from ktd.daemon.engine_port import Engine, Worker
 from ktd.daemon.errors import Busy, LoadStopped, Stopping
@@ -18,14 +17,12 @@ from ktd.engine.client import EngineError, LoadRefused
 from ktd.engine.messages import Load, LoadProgress
 from ktd.registry.record import ModelRecord
 
-Files = tuple[Path, ...]  # what identifies weights in memory: copies of a model share them
-
 
 class ModelHost:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._residents: dict[Files, Resident] = {}
+        self._residents: dict[str, Resident] = {}  # by digest: copies of a model share its weights
         self._leaving: dict[asyncio.Task[None], Resident] = {}
         self._one_load = asyncio.Lock()
         self._freed = asyncio.Event()  # set whenever a resident becomes idle or is gone
@@ -62,7 +59,7 @@ class ModelHost:
 
     async def unload(self, record: ModelRecord) -> None:
         """Unload when the running requests have ended; at once, and waiting for it, if there are none."""
-        resident = self._residents.get(record.files)
+        resident = self._residents.get(record.digest)
         if resident is not None:
             resident.keep_alive = 0.0
             leaving = self._settle(resident)
@@ -89,7 +86,7 @@ class ModelHost:
             raise Busy
 
     def _claim(self, record: ModelRecord, context: int | None, keep_alive: float | None) -> Resident:
-        resident = self._residents.get(record.files)
+        resident = self._residents.get(record.digest)
         if resident is not None and not (resident.usable and resident.fits(context)):
             self._retire(resident, patiently=resident.usable)
             resident = None
@@ -110,7 +107,7 @@ class ModelHost:
 
         resident = Resident(record, asked, asyncio.create_task(load()))
         resident.load.add_done_callback(lambda _: self._loaded(resident))
-        self._residents[record.files] = resident
+        self._residents[record.digest] = resident
         return resident
 
     async def _load(self, resident: Resident) -> Worker:
@@ -139,7 +136,7 @@ class ModelHost:
 
     def _settle(self, resident: Resident) -> asyncio.Task[None] | None:
         """Start the keep-alive time of a resident that nobody uses. Returns its leaving, if it leaves now."""
-        if resident.users or self._residents.get(resident.record.files) is not resident:
+        if resident.users or self._residents.get(resident.record.digest) is not resident:
             return None
         self._freed.set()
         resident.stop_timer()
@@ -152,8 +149,8 @@ class ModelHost:
 
     def _retire(self, resident: Resident, patiently: bool) -> asyncio.Task[None]:
         """Take it out of use, and end it: `patiently` after the requests that still run on it."""
-        if self._residents.get(resident.record.files) is resident:
-            del self._residents[resident.record.files]
+        if self._residents.get(resident.record.digest) is resident:
+            del self._residents[resident.record.digest]
         resident.stop_timer()
         task = asyncio.create_task(self._end(resident, patiently))
         self._leaving[task] = resident

@@ -8,6 +8,8 @@ from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
 from ktd.daemon.settings import Settings
+from ktd.registry.catalog import Catalog
+from ktd.registry.pulls.pulls import Pulls
 from ktd.registry.store import Registry
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -16,4 +18,6 @@ HOST = web.AppKey("host", ModelHost)
 RENDERER = web.AppKey("renderer", Renderer)
 ANSWERER = web.AppKey("answerer", Answerer)
 IMPORTS = web.AppKey("imports", Imports)
+PULLS = web.AppKey("pulls", Pulls)
+CATALOG = web.AppKey("catalog", Catalog)
 LOCAL_KEY = web.AppKey("local_key", LocalKey)

@@ -35,6 +35,8 @@ class Settings:
     max_loaded: int = 3  # models in memory at once
     database_url: str | None = None  # None: SQLite in `home`
     threads: int | None = None  # None: the engine chooses
+    pull_connections: int = 4  # files that are fetched at once
+    pull_rate: int | None = None  # bytes a second of all pulls together; None: as fast as it goes
 
     @staticmethod
     def from_environment(environ: Mapping[str, str]) -> "Settings":
@@ -53,6 +55,8 @@ class Settings:
             max_loaded=read("MAX_LOADED_MODELS", _count, 0) or 3,
             database_url=read.own("DATABASE_URL", str, None),
             threads=read.own("THREADS", _count, 0) or None,
+            pull_connections=read.own("PULL_CONNECTIONS", _count, 0) or 4,
+            pull_rate=read.own("PULL_RATE", _bytes, 0) or None,
         )
 
 
@@ -104,6 +108,13 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise ValueError("not a whole number of at most nine digits")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,9})\s*([KMG]?)(?:B(?:/s)?)?", text, re.ASCII | re.IGNORECASE)
+    if not match:
+        raise ValueError("not a number of bytes such as 500K, 20M or 1G")
+    return int(match[1]) * 1000 ** " KMG".index(match[2].upper() or " ")
 
 
 def _names(text: str) -> tuple[str, ...]:

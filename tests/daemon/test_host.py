@@ -39,8 +39,8 @@ def demo(registry: Registry) -> ModelRecord:
 
 
 def other(demo: ModelRecord, name: str) -> ModelRecord:
-    """A model with files of its own."""
-    return replace(demo, name=ModelName.parse(name), files=(demo.files[0].with_name(name),))
+    """Another model."""
+    return replace(demo, name=ModelName.parse(name), digest=f"{name:0>64}")
 
 
 async def use(host: ModelHost, record: ModelRecord, context: int | None = None, keep_alive: float = 60) -> object:
@@ -58,6 +58,12 @@ async def test_a_copy_shares_the_weights(host: ModelHost, engine: FakeEngine, de
     await use(host, demo)
     await use(host, replace(demo, name=ModelName.parse("copy")))
     assert len(engine.loads) == 1
+
+
+async def test_a_file_imported_anew_is_loaded_anew(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    await use(host, demo)
+    await use(host, replace(demo, digest="0" * 64))
+    assert len(engine.loads) == 2
 
 
 async def test_one_waiter_leaving_does_not_stop_the_load(

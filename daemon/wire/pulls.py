@@ -1,0 +1,118 @@
+"""Records of what brings models: Ollama's pull, create and push, and ktd's own routes about hubs and files."""
+
+from typing import Any
+
+import msgspec
+
+
+class PullRequest(msgspec.Struct):
+    """Of /api/pull. All from `source` on is ktd's own."""
+
+    model: str = ""
+    name: str = ""
+    stream: bool = True
+    source: str = ""
+    revision: str = ""
+    include: list[str] = msgspec.field(default_factory=list)
+    exclude: list[str] = msgspec.field(default_factory=list)
+    token: str = ""
+
+
+class Status(msgspec.Struct, omit_defaults=True):
+    """A line of a pull or a create. `file` is ktd's own."""
+
+    status: str
+    digest: str = ""
+    total: int = 0
+    completed: int = 0
+    file: str = ""
+
+
+class DownloadRequest(msgspec.Struct):
+    """Of POST /api/downloads: what is to become of an unfinished one."""
+
+    model: str = ""
+    action: str = ""
+
+
+class DownloadState(msgspec.Struct, omit_defaults=True):
+    model: str
+    state: str
+    completed: int
+    total: int
+    updated_at: str
+    error: str = ""
+
+
+class Downloads(msgspec.Struct):
+    downloads: list[DownloadState]
+
+
+class FoundRepo(msgspec.Struct):
+    repo: str
+    source: str
+    downloads: int | None
+    updated: str | None
+
+
+class Search(msgspec.Struct):
+    repos: list[FoundRepo]
+    problems: list[str]
+
+
+class Quant(msgspec.Struct):
+    """`bits` per weight; `needed` and `available` bytes of memory."""
+
+    quant: str
+    size: int
+    bits: float | None
+    needed: int
+    available: int
+    fits: bool
+    complete: bool
+    files: list[str]
+
+
+class Quants(msgspec.Struct):
+    repo: str
+    source: str
+    architecture: str | None
+    quants: list[Quant]
+
+
+class CreateRequest(msgspec.Struct):
+    """Of /api/create."""
+
+    model: str = ""
+    name: str = ""
+    stream: bool = True
+    from_: str = msgspec.field(default="", name="from")
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    adapters: dict[str, str] = msgspec.field(default_factory=dict)
+    template: str = ""
+    license: list[str] | str = ""
+    system: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    quantize: str = ""
+    quantization: str = ""
+
+
+class VerifyRequest(msgspec.Struct):
+    """Of POST /api/verify; no model means all."""
+
+    model: str = ""
+    repair: bool = False
+
+
+class PruneRequest(msgspec.Struct):
+    """Of POST /api/prune; `downloads` gives up unfinished downloads too."""
+
+    downloads: bool = False
+
+
+class Pruned(msgspec.Struct):
+    """Bytes freed."""
+
+    freed: int
+    files: int
