@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 MODEL  ?= demo
 PROMPT ?=
-CXX_FILES = $(shell git ls-files 'engine_cpp/*.h' 'engine_cpp/*.cpp' 'engine_cpp/*.inl')
+CXX_FILES = $(shell find engine_cpp -name '*.h' -o -name '*.cpp' -o -name '*.inl')
 
 export MODEL PROMPT
 
@@ -38,7 +38,8 @@ base:
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	@echo clang-format --dry-run -Werror engine_cpp/...
+	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
 types:
 	$(BIN)/python packaging/link_tree.py
@@ -50,7 +51,7 @@ rules:
 format: dev ## format all code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(CXX_FILES)
+	@$(BIN)/clang-format -i $(CXX_FILES)
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV)

@@ -22,6 +22,7 @@ Record = dict[str, Any]
 MAX_LINE = 64 << 20
 # Loading a model can take many minutes before the first byte: only connecting is timed.
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
+ASK_TIMEOUT = aiohttp.ClientTimeout(total=30)
 KEY_HEADER = "X-Ktd-Local-Key"
 
 
@@ -62,16 +63,20 @@ class Client:
         await self._session.close()
 
     async def answers(self) -> bool:
-        """Whether a daemon listens at the address. Raises Unreachable when something else does."""
+        """Whether a ktd daemon listens at the address. Raises Unreachable when something else does."""
         try:
-            async with self._session.head(self.url + "/", timeout=aiohttp.ClientTimeout(10)) as reply:
-                if reply.status == 200:
-                    return True
-                raise Unreachable(f"what listens at {self.url} is no ktd daemon: it answers {reply.status}")
+            async with self._session.get(f"{self.url}/api/version", timeout=ASK_TIMEOUT) as reply:
+                found = _object(await reply.text())
         except aiohttp.ClientConnectorError:
             return False
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"what listens at {self.url} is no ktd daemon: {error or 'no reply'}") from None
+        except TimeoutError:
+            raise Unreachable(f"what listens at {self.url} has not answered for {ASK_TIMEOUT.total} s") from None
+        except (aiohttp.ClientError, ValueError, Interrupted):
+            found = {}
+        if "ktd" in found:
+            return True
+        program = "Ollama" if "version" in found else "something else"
+        raise Unreachable(f"{program} listens at {self.url}; give ktd another address: KTD_HOST=127.0.0.1:11435")
 
     async def request(self, method: str, path: str, body: Record | None = None, *, local: bool = False) -> Record:
         """One call with a JSON reply (or none). `local` proves to be the daemon's own user.

@@ -125,6 +125,14 @@ def test_a_daemon_elsewhere_is_not_started_here(tmp_path: Path) -> None:
     assert ran.stderr == "Error: no daemon answers at https://127.0.0.1:1; `ktd serve` starts one\n"
 
 
+def test_another_program_at_the_address_is_not_taken_for_ktd(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.version = {"version": "0.14.0"}
+    ran = ktd("run", "demo", "?")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"Error: Ollama listens at {daemon.url}; give ktd another address")
+    assert daemon.requests == []
+
+
 def test_an_unreadable_address_is_told(tmp_path: Path) -> None:
     ran = CommandLine(tmp_path, "ftp://box")("list")
     assert ran.returncode == 1

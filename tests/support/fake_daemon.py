@@ -31,6 +31,7 @@ class FakeDaemon:
         self.requests: list[tuple[str, Record]] = []
         self.headers: list[dict[str, str]] = []
         self.disconnected = threading.Event()
+        self.version = {"version": "0.14.0", "ktd": "0.1.0"}
         self.url = ""
         self._ready = threading.Event()
         self._stop = asyncio.Event()
@@ -62,8 +63,8 @@ class FakeDaemon:
         await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path == "/":
-            return web.Response(text="Ollama is running")
+        if request.path == "/api/version":
+            return web.json_response(self.version)
         route = f"{request.method} {request.path}"
         body = await request.text()
         self.requests.append((route, json.loads(body) if body else dict(request.query)))
