@@ -93,7 +93,8 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _stop_answers(app: web.Application) -> None:
-    """Before connections are closed, so that every running answer can still say why it ends."""
+    """Before connections are closed, so that every running answer and pull can still say why it ends."""
+    await asyncio.to_thread(app[keys.PULLS].stop)
     await app[keys.HOST].close()
 
 

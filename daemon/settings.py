@@ -16,6 +16,7 @@ from ktd.daemon import duration
 T = TypeVar("T")
 
 DEFAULT_PORT = 11434
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 class SettingsError(ValueError):
@@ -114,7 +115,7 @@ def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d{1,9})\s*([KMG]?)(?:B(?:/s)?)?", text, re.ASCII | re.IGNORECASE)
     if not match:
         raise ValueError("not a number of bytes such as 500K, 20M or 1G")
-    return int(match[1]) * 1000 ** " KMG".index(match[2].upper() or " ")
+    return int(match[1]) * UNITS[match[2].upper()]
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import msgspec
 
 from ktd.engine import frames
 from ktd.engine.errors import EngineError, JobFailed, LoadRefused, WorkerDied
+from ktd.engine.memory import available_memory
 from ktd.engine.messages import (
     Cancel,
     Delta,
@@ -31,7 +32,16 @@ from ktd.engine.messages import (
 )
 from ktd.engine.models import SUPPORTED
 
-__all__ = ["ARCHITECTURES", "EngineClient", "EngineError", "JobFailed", "LoadRefused", "WorkerDied", "WorkerHandle"]
+__all__ = [
+    "ARCHITECTURES",
+    "EngineClient",
+    "EngineError",
+    "JobFailed",
+    "LoadRefused",
+    "WorkerDied",
+    "WorkerHandle",
+    "available_memory",
+]
 
 ARCHITECTURES = tuple(SUPPORTED)  # what a worker can load, by GGUF's names
 

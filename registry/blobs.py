@@ -27,9 +27,9 @@ class Blobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "blobs"
-        self._staging = root / "staging"
+        self.staging = root / "staging"
         self.bundles = root / "bundles"  # configuration that was pulled, a folder for each
-        for folder in (self._root, self._staging):
+        for folder in (self._root, self.staging):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path:
@@ -38,7 +38,7 @@ class Blobs:
 
     def add(self, chunks: Iterable[bytes], expected: str | None = None) -> str:
         """Store bytes under their digest, which is returned; raises `DigestMismatch` when another was expected."""
-        with tempfile.NamedTemporaryFile(dir=self._staging, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self.staging, delete=False) as file:
             staged = Path(file.name)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)  # says to `sweep` that a live process writes it
@@ -53,6 +53,16 @@ class Blobs:
         _sync(self._root)
         return digest
 
+    def take(self, path: Path, digest: str) -> None:
+        """Make a proved file of this disk the blob of its digest, durably."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(path, self.path(digest))
+        _sync(self._root)
+
     def discard(self, digest: str) -> None:
         self.path(digest).unlink(missing_ok=True)
 
@@ -63,7 +73,7 @@ class Blobs:
 
     def sweep(self) -> None:
         """Remove what processes that died left in staging."""
-        for path in self._staging.iterdir():
+        for path in self.staging.iterdir():
             with path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -119,6 +119,10 @@ class Registry:
             return stored if stored.stamp.size == size and not references else None
         return None
 
+    def stored(self, digest: str) -> bool:
+        """Whether the store has a file of its own with these bytes. Raises `InvalidDigest`."""
+        return self.blobs.path(digest).is_file()
+
     def adopt(self, name: Name, references: Sequence[Reference], bundle: Path | None = None) -> ModelRecord:
         """Register proved files, shards in order, under a name; a model of this name is replaced.
 

@@ -36,6 +36,10 @@ class Tensor:
     offset: int
     nbytes: int
 
+    @property
+    def weights(self) -> int:
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from ktd.registry.database import Database
@@ -110,9 +110,14 @@ class Journal:
             row.state, row.checksums, row.updated_at = HERE, checksums, datetime.now(UTC)
 
     def stop(self, name: ModelName, state: str, error: str | None = None) -> None:
+        """Note why a pull does not run any more; one that got no further than its name is forgotten."""
+        changes = {"state": state, "error": error, "updated_at": datetime.now(UTC)}
+        planned = exists().where(Download.key == name.key, Download.state == WANTED)
         with self._database.write() as session:
-            changes = {"state": state, "error": error, "updated_at": datetime.now(UTC)}
-            session.execute(update(Pull).where(Pull.key == name.key).values(changes))
+            if session.scalar(select(planned)):
+                session.execute(update(Pull).where(Pull.key == name.key).values(changes))
+            else:
+                session.execute(delete(Pull).where(Pull.key == name.key))
 
     def finish(self, name: ModelName) -> None:
         """The model is registered: only where its files came from stays known."""

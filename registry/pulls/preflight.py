@@ -11,7 +11,7 @@ from ktd.registry.resolver import gigabytes
 from ktd.registry.sources.hub import Address, HubFile
 from ktd.registry.sources.transfer import Transfer
 
-FIRST = 4 << 20  # bytes of a header asked for at first; R1's has some 6 MB, all but its vocabulary small
+FIRST = 2 << 20  # bytes of a header asked for at first; R1's has some 6 MB, its later shards' far less
 SPARE = 256 << 20  # bytes that a pull leaves free on the disk
 WORKER = 256 << 20  # a worker besides its weights and cache
 CONTEXT = 32768  # tokens that a model is loaded for when nobody says otherwise

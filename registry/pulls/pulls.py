@@ -66,6 +66,7 @@ class Pulls:
         self._memory = memory
         self._limits = limits
         self._running: dict[str, Shared] = {}
+        self._stopping = False
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -108,13 +109,19 @@ class Pulls:
         """Every pull that is not done, with the bytes of it that are here."""
         return [(one, sum(self._here(*file) for file in one.files)) for one in self._journal.unfinished()]
 
+    def stop(self) -> None:
+        """Stop all, for good; what is here stays."""
+        self._stopping = True
+        if self._loop is not None:
+            self._call(self._end_all()).result()
+
     def close(self) -> None:
-        """Stop all; what is here stays."""
+        """`stop`, and end the thread; nobody may follow any more."""
+        self.stop()
         with self._lock:
             loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
-        self._call(self._end_all()).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -165,6 +172,8 @@ class Pulls:
     def _shared(self, request: Request) -> Shared:
         """The pull of this name that runs, or a new one."""
         key = request.name.key
+        if self._stopping:
+            raise PullStopped("the daemon is shutting down")
         if key not in self._running:
             shared = self._running[key] = Shared(Pull(request, self._means))
             shared.task = asyncio.create_task(self._run(shared))

@@ -1,0 +1,54 @@
+import json
+
+import click
+
+from ktd.cli import human, session
+from ktd.cli.client import Client, CliError, Record
+
+HEADER = ("NAME", "STATE", "DONE", "SIZE", "SINCE")
+ACTIONS = ("pause", "resume", "cancel")
+DONE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
+
+@click.command("downloads")
+@click.argument("action", type=click.Choice(ACTIONS), required=False)
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the daemon's own records.")
+def command(action: str | None, model: str | None, as_json: bool) -> None:
+    """Show unfinished downloads, or pause, resume or cancel one.
+
+    \b
+      ktd downloads
+      ktd downloads pause unsloth/DeepSeek-R1-GGUF:IQ1_S
+      ktd downloads cancel unsloth/DeepSeek-R1-GGUF:IQ1_S
+
+    A resumed download runs in a daemon that stays (`ktd serve`), with nobody watching. Cancelling removes what
+    has been fetched.
+    """
+    if action is None:
+        session.run(lambda client: show(client, as_json))
+    elif model is None:
+        raise CliError(f"which download? ktd downloads {action} MODEL")
+    else:
+        session.run(lambda client: change(client, action, model), start=action != "resume")
+
+
+async def show(client: Client, as_json: bool) -> None:
+    found = list((await client.request("GET", "/api/downloads")).get("downloads") or [])
+    if as_json:
+        return click.echo(json.dumps(found, indent=2))
+    click.echo(human.table(HEADER, [row(download) for download in found]))
+    for download in found:
+        if download.get("error"):
+            click.echo(f"{download['model']}: {download['error']}", err=True)
+
+
+async def change(client: Client, action: str, model: str) -> None:
+    await client.request("POST", "/api/downloads", {"model": model, "action": action})
+    click.echo(f"{DONE[action]} '{model}'")
+
+
+def row(download: Record) -> tuple[str, ...]:
+    completed, total = download["completed"], download["total"]
+    share = f"{human.size(completed)} ({100 * completed // total}%)" if total else human.size(completed)
+    return download["model"], download["state"], share, human.size(total), human.since(download["updated_at"])

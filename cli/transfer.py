@@ -1,0 +1,92 @@
+"""Progress of a pull on stderr: a bar for each file and for all, or plain lines where nobody looks."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from ktd.cli.client import Interrupted, Record
+
+SUCCESS = "success"
+TOTAL = "total"
+NAME = 40  # characters of a file's name that are shown
+
+
+async def show(records: AsyncGenerator[Record]) -> None:
+    """Draw the lines of /api/pull or /api/create until "success". Raises Interrupted when they end before that."""
+    console = Console(stderr=True)
+    with _bars(console) as bars:
+        board = Board(bars)
+        async with aclosing(records):
+            async for record in records:
+                status = str(record.get("status", ""))
+                if digest := record.get("digest"):
+                    board.update(str(digest), record)
+                else:
+                    board.say(status)
+                if status == SUCCESS:
+                    return
+    raise Interrupted("the daemon ended before it was done")
+
+
+class Board:
+    """A task for each digest and, when there are several, one for their sum."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._bytes: dict[str, tuple[int, int]] = {}
+        self._total: TaskID | None = None
+
+    def say(self, status: str) -> None:
+        if self._bars.disable:
+            click.echo(status, err=True)
+        else:
+            self._bars.console.print(status, highlight=False, markup=False)
+
+    def update(self, digest: str, record: Record) -> None:
+        completed, total = int(record.get("completed") or 0), int(record.get("total") or 0)
+        known = digest in self._tasks
+        if not known:
+            self._tasks[digest] = self._bars.add_task(_label(record), total=total, completed=completed)
+            if self._bars.disable:
+                click.echo(f"{record.get('status')} {record.get('file', '')}".rstrip(), err=True)
+        self._bytes[digest] = completed, total
+        self._bars.update(self._tasks[digest], completed=completed)
+        if len(self._tasks) > 1:
+            self._sum(new=not known)
+
+    def _sum(self, *, new: bool) -> None:
+        completed, total = (sum(column) for column in zip(*self._bytes.values(), strict=True))
+        if self._total is None or new:  # the last line is the sum's
+            if self._total is not None:
+                self._bars.remove_task(self._total)
+            self._total = self._bars.add_task(TOTAL, total=total, completed=completed)
+        self._bars.update(self._total, completed=completed, total=total)
+
+
+def _label(record: Record) -> str:
+    name = str(record.get("file") or record.get("status", "")).rpartition("/")[2]
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,110 @@
+"""Catalog: what the hubs have: repositories by words, and the quants of one with what they take here."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ktd.engine.gguf import Shard
+from ktd.registry.errors import AccessDenied, HubUnreachable, NotAtHub, PullError
+from ktd.registry.names import ModelName
+from ktd.registry.pulls import preflight
+from ktd.registry.pulls.preflight import Fit, Memory
+from ktd.registry.resolver import Variant, variants
+from ktd.registry.sources.hub import Found, Hub, Listing
+from ktd.registry.sources.hubs import Hubs
+from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """One model of a repository."""
+
+    label: str
+    files: tuple[str, ...]
+    size: int
+    bits: float | None  # per weight
+    fit: Fit
+    complete: bool  # all its shards are there
+
+
+@dataclass(frozen=True, slots=True)
+class Quants:
+    repo: str
+    source: str
+    architecture: str | None
+    rows: tuple[Quant, ...]
+
+
+class Catalog:
+    def __init__(self, hubs: Hubs, memory: Memory) -> None:
+        self._hubs = hubs
+        self._memory = memory
+
+    async def search(self, query: str, limit: int) -> tuple[list[Found], list[str]]:
+        """What both hubs find, and what kept one of them from answering. Raises when neither answers."""
+        hubs = self._hubs.all()
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(hub.search, query, limit) for hub in hubs), return_exceptions=True
+        )
+        found, problems = list[Found](), list[PullError]()
+        for answer in answers:
+            if isinstance(answer, PullError):
+                problems.append(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found += answer
+        if len(problems) == len(hubs):
+            raise HubUnreachable("; ".join(map(str, problems)))
+        return sorted(found, key=lambda one: -(one.downloads or 0)), [str(problem) for problem in problems]
+
+    async def quants(self, name: ModelName, source: str | None = None) -> Quants:
+        """The models of a repository, smallest first. Raises `PullError`s."""
+        problems = list[str]()
+        for hub in self._hubs.of(name, source):
+            try:
+                listing = await asyncio.to_thread(hub.listing, f"{name.namespace}/{name.model}", None)
+            except (NotAtHub, HubUnreachable, AccessDenied) as error:
+                problems.append(str(error))
+            else:
+                return await self._quants(hub, listing)
+        raise NotAtHub("; ".join(problems))
+
+    async def _quants(self, hub: Hub, listing: Listing) -> Quants:
+        there = variants(listing.files)
+        headers = await _headers(hub, listing, there)
+        weights = sum(tensor.weights for header in headers for tensor in header.tensors)
+        available = self._memory()
+        metadata = headers[0].metadata if headers else None
+        rows = tuple(
+            Quant(
+                label=variant.label,
+                files=tuple(file.path for file in variant.files),
+                size=variant.size,
+                bits=8 * variant.size / weights if weights else None,
+                fit=preflight.fit(variant.size, metadata, available),
+                complete=variant.complete,
+            )
+            for variant in there
+        )
+        architecture = metadata.text("general.architecture", None) if metadata else None
+        return Quants(listing.repo, hub.name, architecture, rows)
+
+
+async def _headers(hub: Hub, listing: Listing, there: Sequence[Variant]) -> list[Shard]:
+    """The headers of all shards of the smallest model; its weights are as many as those of the others."""
+    smallest = next((variant for variant in there if variant.complete), None)
+    if smallest is None:
+        return []
+    transfer = Transfer(hub.endpoint)
+    try:
+        addresses = [await asyncio.to_thread(hub.address, listing, file) for file in smallest.files]
+        reads = [
+            preflight.read_header(transfer, address, file)
+            for address, file in zip(addresses, smallest.files, strict=True)
+        ]
+        return await asyncio.gather(*reads)
+    except (Broken, RangeRefused) as error:
+        raise HubUnreachable(f"{hub.label} broke off while the header of {smallest.stem} was read: {error}") from error
+    finally:
+        await transfer.close()

@@ -1,0 +1,48 @@
+"""Upload: bytes that a client sends, written aside and hashed as they come, then a file of the store."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ktd.registry.blobs import Blobs, digest_hex
+from ktd.registry.errors import DigestMismatch
+
+
+class Upload:
+    """Write to it, then `finish`. What is not finished leaves nothing behind."""
+
+    def __init__(self, blobs: Blobs, expected: str) -> None:
+        """Raises `InvalidDigest`."""
+        self._blobs = blobs
+        self._expected = digest_hex(expected)
+        self._sha = hashlib.sha256()
+        descriptor, name = tempfile.mkstemp(dir=blobs.staging)
+        self._path, self._file = Path(name), os.fdopen(descriptor, "wb", buffering=0)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # says to `Blobs.sweep` that a live process writes it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        self._sha.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def finish(self) -> Path:
+        """The blob's path. Raises `DigestMismatch`."""
+        got = self._sha.hexdigest()
+        if got != self._expected:
+            raise DigestMismatch(f'digest mismatch, expected "sha256:{self._expected}", got "sha256:{got}"')
+        self._blobs.take(self._path, f"sha256:{got}")
+        return self._blobs.path(f"sha256:{got}")
