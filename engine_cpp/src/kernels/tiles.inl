@@ -5,6 +5,7 @@ namespace ktd::KTD_ISA {
 namespace {
 
 constexpr int kRowGroup = 4;
+constexpr int64_t kTokenBlock = 64;
 
 // Rows of a tile of `tokens`: as many as keep all sums in registers.
 constexpr int tile_rows(int tokens) {
@@ -29,7 +30,7 @@ void token_tile(const Matmul& m, int64_t row, int64_t end, int64_t token, int64_
 }
 
 template <class Format>
-void matmul(const Matmul& m) {
+void matmul_block(const Matmul& m) {
   const int64_t tiles = (m.n_tokens + kTokenTile - 1) / kTokenTile;
   for (int64_t row = 0; row < m.n_rows; row += kRowGroup) {
     const int64_t end = row + kRowGroup < m.n_rows ? row + kRowGroup : m.n_rows;
@@ -38,6 +39,19 @@ void matmul(const Matmul& m) {
       const int64_t begin = m.n_tokens * i / tiles;
       token_tile<Format>(m, row, end, begin, m.n_tokens * (i + 1) / tiles - begin);
     }
+  }
+}
+
+// Tokens in blocks whose activations stay in L2.
+template <class Format>
+void matmul(const Matmul& m) {
+  Matmul block = m;
+  for (int64_t token = 0; token < m.n_tokens; token += kTokenBlock) {
+    block.acts = m.gather != nullptr ? m.acts : m.acts + static_cast<size_t>(token) * m.act_bytes;
+    block.gather = m.gather != nullptr ? m.gather + token : nullptr;
+    block.n_tokens = m.n_tokens - token < kTokenBlock ? m.n_tokens - token : kTokenBlock;
+    block.out = m.out + token * m.out_stride;
+    matmul_block<Format>(block);
   }
 }
 

@@ -13,7 +13,7 @@ namespace ktd {
 
 inline constexpr int64_t kTileRows =
     32;  // one block of the int8 activations: a tile can publish what it made
-inline constexpr int64_t kTileTokens = 64;  // a tile's activations stay in L2
+inline constexpr int64_t kTileTokens = 512;  // so many that unpacking a weight costs nothing beside using it
 
 struct Tile {
   int64_t row, rows;      // of the weight

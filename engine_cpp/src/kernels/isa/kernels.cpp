@@ -12,6 +12,12 @@
 #include "kernels/legacy.inl"
 #include "kernels/kquants.inl"
 #include "kernels/decoded.inl"
+#include "kernels/packers.inl"
+#ifdef KTD_PANELS
+#include "kernels/panels.inl"
+#else
+#include "kernels/rows_only.inl"
+#endif
 #include "kernels/elementwise.inl"
 // clang-format on
 
@@ -27,7 +33,8 @@ consteval Kernels make_kernels() {
   Kernels k{};
   k.isa = kIsa;
   auto& by = k.matmul;
-#define KTD_DECODED(type) by[slot(TensorType::type)] = matmul_decoded<Block##type>
+#define KTD_DECODED(type) \
+  by[slot(TensorType::type)] = any_tokens<PackDecoded<Block##type>, matmul_decoded<Block##type>>()
   KTD_DECODED(Q4_1), KTD_DECODED(Q5_0), KTD_DECODED(Q5_1), KTD_DECODED(Q8_1), KTD_DECODED(Q1_0);
   KTD_DECODED(Q2_0), KTD_DECODED(Q2_K), KTD_DECODED(Q3_K), KTD_DECODED(Q5_K), KTD_DECODED(Q8_K);
   KTD_DECODED(IQ2_XXS), KTD_DECODED(IQ2_XS), KTD_DECODED(IQ2_S), KTD_DECODED(IQ3_XXS), KTD_DECODED(IQ3_S);
@@ -37,10 +44,10 @@ consteval Kernels make_kernels() {
   by[slot(TensorType::F32)] = matmul<FloatRows<ItemF32>>;
   by[slot(TensorType::F16)] = matmul<FloatRows<ItemF16>>;
   by[slot(TensorType::BF16)] = matmul<FloatRows<ItemBF16>>;
-  by[slot(TensorType::Q8_0)] = matmul<RowsQ8_0>;
-  by[slot(TensorType::Q4_0)] = matmul<RowsQ4_0>;
-  by[slot(TensorType::Q4_K)] = matmul<RowsQ4_K>;
-  by[slot(TensorType::Q6_K)] = matmul<RowsQ6_K>;
+  by[slot(TensorType::Q8_0)] = any_tokens<PackQ8_0, matmul<RowsQ8_0>>();
+  by[slot(TensorType::Q4_0)] = any_tokens<PackQ4_0, matmul<RowsQ4_0>>();
+  by[slot(TensorType::Q4_K)] = any_tokens<PackQ4_K, matmul<RowsQ4_K>>();
+  by[slot(TensorType::Q6_K)] = any_tokens<PackQ6_K, matmul<RowsQ6_K>>();
 
   k.mix_rows[slot(TensorType::F32)] = mix_rows<ItemF32>;
   k.mix_rows[slot(TensorType::F16)] = mix_rows<ItemF16>;

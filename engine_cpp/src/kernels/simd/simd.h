@@ -16,6 +16,7 @@
 //   spread32<V>     the factors of the V-th Bytes of a super-block, over its lanes
 //   nibbles256      a super-block of nibbles; those of odd blocks come out 1 / nibble_units() times as large
 //   sixbits256      a super-block of six-bit weights, 0 to 63
+//   dot_rows, turn  words of panels.inl, where KTD_PANELS says that there are any
 //   kAccumulators   how many sums stay in registers; kTokenTile: tokens that share an unpacked weight
 #pragma once
 
@@ -25,7 +26,9 @@
 #define KTD_WORD [[gnu::always_inline, maybe_unused]] static inline
 
 #if defined(KTD_ISA_avx512)
+#define KTD_PANELS
 #include "kernels/simd/avx512.h"
+#include "kernels/simd/avx512_panels.h"
 #elif defined(KTD_ISA_avx2)
 #include "kernels/simd/avx2.h"
 #else
