@@ -16,7 +16,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests for a path that ends so; `at` counts from the file's start."""
+    """What goes wrong with the next `times` requests for the rest of a file (not only its header) that ends so."""
 
     path: str
     times: int = 1
@@ -208,7 +208,8 @@ class FakeHub:
         self._note("cdn", request)
         repo = self.repos[f"{request.match_info['ns']}/{request.match_info['repo']}"]
         path = request.match_info["path"]
-        fault = self._fault(path, lambda fault: not fault.headers or bool(fault.status)) or Fault(path)
+        rest = request.headers.get("Range", "-").endswith("-")
+        fault = self._fault(path, lambda fault: rest and (not fault.headers or bool(fault.status))) or Fault(path)
         data = repo.files[path]
         if fault.status:
             return web.Response(status=fault.status, headers=fault.headers)
