@@ -80,7 +80,9 @@ async def find(client: Client, model: str) -> None:
         await client.show(model)
     except NotFound as error:
         if model.strip().lower() not in DEMO:
-            raise NotFound(404, f"{error.message}; `ktd list` shows what there is, `ktd import` adds to it") from None
+            raise NotFound(
+                404, f"{error.message}; `ktd list` shows what there is, `ktd pull` and `ktd import` add to it"
+            ) from None
         await restore_demo(client)
 
 
