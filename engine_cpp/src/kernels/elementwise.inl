@@ -31,13 +31,14 @@ inline void store_n(float* p, F x, int64_t n) {
 }
 
 // e^x within 2 units in the last place; 0 from -104 down (and for -inf), inf from 89 up.
-// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series to r^7, whose rest is below 2^-28; 2^n in two
-// factors, so that results near the ends of the range neither overflow nor vanish on the way.
+// x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, the first so short that n times it is exact); e^r
+// by its Taylor series to r^7, whose rest is below 2^-28; 2^n in two factors, so that results near the ends
+// of the range neither overflow nor vanish on the way.
 KTD_WORD F exp(F x) {
   x = max(set(-105.0f), min(set(89.0f), x));
   const I n = round(x * set(0x1.715476p0f));
   const F k = to_float(n);
-  const F r = fnma(k, set(-0x1.05c61p-29f), fnma(k, set(0x1.62e43p-1f), x));
+  const F r = fnma(k, set(1.42860677e-6f), fnma(k, set(0x1.62e4p-1f), x));
   F p = set(1.0f / 5040);
   p = fma(p, r, set(1.0f / 720));
   p = fma(p, r, set(1.0f / 120));
@@ -74,10 +75,14 @@ inline void quantize_block(const float* x, int8_t* q, float* d, float* s) {
 }
 
 void quantize_q8(const float* x, std::byte* act, int64_t n, int64_t begin, int64_t count) {
-  auto* q = reinterpret_cast<int8_t*>(act) + begin;
-  auto* d = reinterpret_cast<float*>(act + ActQ8::d_offset(n)) + begin / 32;
-  auto* s = reinterpret_cast<float*>(act + ActQ8::s_offset(n)) + begin / 16;
-  for (int64_t i = 0; i < count; i += 32) quantize_block(x + i, q + i, d + i / 32, s + i / 16);
+  auto* q = reinterpret_cast<int8_t*>(act);
+  auto* d = reinterpret_cast<float*>(act + ActQ8::d_offset(n));
+  auto* s = reinterpret_cast<float*>(act + ActQ8::s_offset(n));
+  const int64_t end = begin + count;
+  for (int64_t i = begin; i < end; i += 32) quantize_block(x + i - begin, q + i, d + i / 32, s + i / 16);
+  if (end == n) {
+    for (int64_t i = n; i < ActQ8::padded(n); i += 32) d[i / 32] = s[i / 16] = s[i / 16 + 1] = 0;
+  }
 }
 
 void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t n) {
@@ -129,13 +134,14 @@ float exp_sub_sum(float* x, float shift, int64_t n) {
 template <class As, int C>
 void mix_columns(const std::byte* rows, size_t row_bytes, int64_t n_rows, const float* p, float* y) {
   F sums[C];
-  unroll<C>([&](auto c) { sums[c.value] = load(y + c.value * kF); });
+  unroll<C>([&](auto c) KTD_INLINE { sums[c.value] = load(y + c.value * kF); });
   for (int64_t r = 0; r < n_rows; ++r, rows += row_bytes) {
     const auto* row = reinterpret_cast<const typename As::Item*>(rows);
     const F weight = set(p[r]);
-    unroll<C>([&](auto c) { sums[c.value] = fma(weight, As::load(row + c.value * kF), sums[c.value]); });
+    unroll<C>([&](auto c)
+                  KTD_INLINE { sums[c.value] = fma(weight, As::load(row + c.value * kF), sums[c.value]); });
   }
-  unroll<C>([&](auto c) { store(y + c.value * kF, sums[c.value]); });
+  unroll<C>([&](auto c) KTD_INLINE { store(y + c.value * kF, sums[c.value]); });
 }
 
 template <class As>

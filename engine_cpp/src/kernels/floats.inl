@@ -29,6 +29,8 @@ inline F load_tail(const typename As::Item* p, int64_t n) {
 
 template <class As>
 struct FloatRows {
+  static constexpr int kSums = kFloatSums;
+
   template <int R, int T>
   static void tile(const Matmul& m, int64_t row, int64_t token);
 };
@@ -40,24 +42,27 @@ void FloatRows<As>::tile(const Matmul& m, int64_t row, int64_t token) {
   const Item* w[R];
   const float* x[T];
   F sums[R][T];
-  unroll<R>([&](auto r) {
+  unroll<R>([&](auto r) KTD_INLINE {
     w[r.value] = reinterpret_cast<const Item*>(m.rows + static_cast<size_t>(row + r.value) * m.row_bytes);
-    unroll<T>([&](auto t) { sums[r.value][t.value] = set(0); });
+    unroll<T>([&](auto t) KTD_INLINE { sums[r.value][t.value] = set(0); });
   });
-  unroll<T>([&](auto t) { x[t.value] = reinterpret_cast<const float*>(activation(m, token + t.value)); });
+  unroll<T>([&](auto t)
+                KTD_INLINE { x[t.value] = reinterpret_cast<const float*>(activation(m, token + t.value)); });
+  const size_t ahead = row + R < m.n_rows ? R * m.row_bytes : 0;  // the same place in the next group of rows
   int64_t i = 0;
   for (; i + kF <= m.k; i += kF) {
-    unroll<R>([&](auto r) {
+    unroll<R>([&](auto r) KTD_INLINE {
+      prefetch<kF * sizeof(Item)>(reinterpret_cast<const std::byte*>(w[r.value] + i) + ahead);
       const F weight = As::load(w[r.value] + i);
-      unroll<T>([&](auto t) {
+      unroll<T>([&](auto t) KTD_INLINE {
         sums[r.value][t.value] = fma(weight, load(x[t.value] + i), sums[r.value][t.value]);
       });
     });
   }
   if (i < m.k) {
-    unroll<R>([&](auto r) {
+    unroll<R>([&](auto r) KTD_INLINE {
       const F weight = load_tail<As>(w[r.value] + i, m.k - i);
-      unroll<T>([&](auto t) {
+      unroll<T>([&](auto t) KTD_INLINE {
         sums[r.value][t.value] =
             fma(weight, load_tail<ItemF32>(x[t.value] + i, m.k - i), sums[r.value][t.value]);
       });

@@ -5,88 +5,52 @@
 namespace ktd::KTD_ISA {
 namespace {
 
-constexpr int kVectors = 256 / kBytes;
-
-struct ScalesMins {
-  uint64_t scales, mins;  // eight bytes each
-};
-
-// The 6-bit scales and minima of Q4_K and Q5_K, four at a time in 32-bit words.
-inline ScalesMins six_bit_scales(const uint8_t* p) {
-  uint32_t a, b, c;  // scales 0-3 and the top of 4-7; minima likewise; the low nibbles of both 4-7
-  __builtin_memcpy(&a, p, 4);
-  __builtin_memcpy(&b, p + 4, 4);
-  __builtin_memcpy(&c, p + 8, 4);
-  const uint64_t scales = (c & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
-  const uint64_t mins = (c >> 4 & 0x0f0f0f0fu) | (b >> 2 & 0x30303030u);
-  return {scales << 32 | (a & 0x3f3f3f3fu), mins << 32 | (b & 0x3f3f3f3fu)};
-}
-
-struct RowsQ4_K {
-  static constexpr int kWeights = 256;
-  static constexpr bool kTail = false;
+struct FormatQ4_K {
+  using Block = BlockQ4_K;
 
   struct Chunk {
-    Bytes w[kVectors];
-    Eight scale;
-    Sixteen min;
+    const Block* block;
+    ScalesMins by;
   };
 
-  [[gnu::always_inline]] static Chunk unpack(const std::byte* row, int64_t c) {
-    const auto* b = reinterpret_cast<const BlockQ4_K*>(row) + c;
-    const ScalesMins sm = six_bit_scales(b->scales);
-    Chunk chunk;
-    nibbles256(b->qs, chunk.w);
-    chunk.scale = eight(sm.scales) * (nibble_units() * set_eight(half(b->d)));
-    chunk.min = twice(sm.mins) * half(b->dmin);
-    return chunk;
+  KTD_WORD Chunk open(const Block* b) { return {b, scales_mins(b)}; }
+  KTD_WORD Eight scale(const Chunk& c, const float* d) { return c.by.scale * load_eight(d); }
+  KTD_WORD F offset(F acc, const Chunk& c, const float* s) {
+    return subtract(acc, c.by.min, load_sixteen(s));
   }
-  [[gnu::always_inline]] static F add(F acc, const Chunk& chunk, const std::byte* act, const Place& at) {
-    const Eight scale = chunk.scale * load_eight(floats(act, at.d));
-    acc = subtract(acc, chunk.min, load_sixteen(floats(act, at.s)));
-    unroll<kVectors>([&](auto v) {
-      const F products = to_float(dot(chunk.w[v.value], load_bytes(act + at.q + v.value * kBytes)));
-      acc = fma(products, spread32<v.value>(scale), acc);
-    });
-    return acc;
+  template <int V>
+  KTD_WORD Bytes weight(const Chunk& c) {
+    return nibbles<V>(c.block->qs);
   }
-
-  template <int R, int T>
-  static void tile(const Matmul& m, int64_t row, int64_t token) {
-    quantised_tile<RowsQ4_K, R, T>(m, row, token);
+  template <int V>
+  KTD_WORD F spread(Eight scale) {
+    return spread32<V>(scale);
   }
 };
 
-struct RowsQ6_K {
-  static constexpr int kWeights = 256;
-  static constexpr bool kTail = false;
+struct FormatQ6_K {
+  using Block = BlockQ6_K;
 
   struct Chunk {
-    Bytes w[kVectors];  // raised by 32
-    Sixteen scale, offset;
+    const Block* block;
+    Sixteen scale, raised;  // by 32
   };
 
-  [[gnu::always_inline]] static Chunk unpack(const std::byte* row, int64_t c) {
-    const auto* b = reinterpret_cast<const BlockQ6_K*>(row) + c;
-    Chunk chunk;
-    sixbits256(b->ql, b->qh, chunk.w);
-    chunk.scale = sixteen(b->scales) * half(b->d);
-    chunk.offset = chunk.scale * 32.0f;
-    return chunk;
+  KTD_WORD Chunk open(const Block* b) {
+    const Sixteen scale = sixteen(b->scales) * half(b->d);
+    return {b, scale, scale * 32.0f};
   }
-  [[gnu::always_inline]] static F add(F acc, const Chunk& chunk, const std::byte* act, const Place& at) {
-    const Sixteen scale = chunk.scale * twice(load_eight(floats(act, at.d)));
-    acc = subtract(acc, chunk.offset, load_sixteen(floats(act, at.s)));
-    unroll<kVectors>([&](auto v) {
-      const F products = to_float(dot(chunk.w[v.value], load_bytes(act + at.q + v.value * kBytes)));
-      acc = fma(products, spread16<v.value>(scale), acc);
-    });
-    return acc;
+  KTD_WORD Sixteen scale(const Chunk& c, const float* d) { return c.scale * twice(load_eight(d)); }
+  KTD_WORD F offset(F acc, const Chunk& c, const float* s) {
+    return subtract(acc, c.raised, load_sixteen(s));
   }
-
-  template <int R, int T>
-  static void tile(const Matmul& m, int64_t row, int64_t token) {
-    quantised_tile<RowsQ6_K, R, T>(m, row, token);
+  template <int V>
+  KTD_WORD Bytes weight(const Chunk& c) {
+    return six_bits<V>(c.block->ql, c.block->qh);
+  }
+  template <int V>
+  KTD_WORD F spread(Sixteen scale) {
+    return spread16<V>(scale);
   }
 };
 

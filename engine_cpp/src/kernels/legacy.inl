@@ -3,52 +3,63 @@
 namespace ktd::KTD_ISA {
 namespace {
 
-struct UnpackQ8_0 {
-  using Block = BlockQ8_0;
-  KTD_WORD Bytes bytes(const std::byte* qs, size_t stride) { return blocks32(qs, stride); }
-};
-struct UnpackQ4_0 {
-  using Block = BlockQ4_0;
-  KTD_WORD Bytes bytes(const std::byte* qs, size_t stride) { return minus(nibbles16(qs, stride), 8); }
-};
+// The half scales of eight consecutive blocks.
+template <class Block>
+[[gnu::always_inline]] inline Eight scales_of(const Block* b) {
+  const auto four = [](const Block* p) {
+    return static_cast<uint64_t>(p[0].d) | static_cast<uint64_t>(p[1].d) << 16 |
+           static_cast<uint64_t>(p[2].d) << 32 | static_cast<uint64_t>(p[3].d) << 48;
+  };
+  return eight_halves(four(b), four(b + 4));
+}
 
-template <class Unpack>
-struct Blocks32 {
-  using Block = typename Unpack::Block;
-  static constexpr int kWeights = kBytes;
-  static constexpr bool kTail = kBlocks > 1;
+struct FormatQ8_0 {
+  using Block = BlockQ8_0;
 
   struct Chunk {
-    Signed w;
-    F d;
+    const Block* blocks;
+    Eight scale;
   };
 
-  [[gnu::always_inline]] static Chunk blocks(const std::byte* p, size_t stride) {
-    return {prepare(Unpack::bytes(p + offsetof(Block, qs), stride)), halves(p + offsetof(Block, d), stride)};
+  KTD_WORD Chunk open(const Block* b) { return {b, scales_of(b)}; }
+  KTD_WORD Eight scale(const Chunk& c, const float* d) { return c.scale * load_eight(d); }
+  KTD_WORD F offset(F acc, const Chunk&, const float*) { return acc; }
+  template <int V>
+  KTD_WORD Signed weight(const Chunk& c) {
+    return prepare(blocks32(c.blocks[V * kBlocks].qs, sizeof(Block)));
   }
-  [[gnu::always_inline]] static Chunk unpack(const std::byte* row, int64_t c) {
-    return blocks(row + static_cast<size_t>(c) * kBlocks * sizeof(Block), sizeof(Block));
-  }
-  [[gnu::always_inline]] static F add(F acc, const Chunk& chunk, const std::byte* act, const Place& at) {
-    const F products = to_float(dot(chunk.w, load_bytes(act + at.q)));
-    return fma(products, chunk.d * per_block(floats(act, at.d)), acc);
-  }
-  // One block is left. It is taken twice and the second, with whatever lies behind the planes, is dropped:
-  // all planes end on 64 bytes and an odd number of blocks ends before that.
-  [[gnu::always_inline]] static F add_last(F acc, const std::byte* row, int64_t c, const std::byte* act,
-                                           const Place& at) {
-    const Chunk chunk = blocks(row + static_cast<size_t>(c) * kBlocks * sizeof(Block), 0);
-    return acc + first_block(add(set(0), chunk, act, at));
-  }
-
-  template <int R, int T>
-  static void tile(const Matmul& m, int64_t row, int64_t token) {
-    quantised_tile<Blocks32, R, T>(m, row, token);
+  template <int V>
+  KTD_WORD F spread(Eight scale) {
+    return spread32<V>(scale);
   }
 };
 
-using RowsQ8_0 = Blocks32<UnpackQ8_0>;
-using RowsQ4_0 = Blocks32<UnpackQ4_0>;
+struct FormatQ4_0 {
+  using Block = BlockQ4_0;
+
+  struct Chunk {
+    const Block* blocks;
+    Eight scale;
+    Sixteen raised;  // by 8
+  };
+
+  KTD_WORD Chunk open(const Block* b) {
+    const Eight scale = scales_of(b);
+    return {b, scale, twice(scale * set_eight(8))};
+  }
+  KTD_WORD Eight scale(const Chunk& c, const float* d) { return c.scale * load_eight(d); }
+  KTD_WORD F offset(F acc, const Chunk& c, const float* s) {
+    return subtract(acc, c.raised, load_sixteen(s));
+  }
+  template <int V>
+  KTD_WORD Bytes weight(const Chunk& c) {
+    return nibbles16(c.blocks[V * kBlocks].qs, sizeof(Block));
+  }
+  template <int V>
+  KTD_WORD F spread(Eight scale) {
+    return spread32<V>(scale);
+  }
+};
 
 }  // namespace
 }  // namespace ktd::KTD_ISA

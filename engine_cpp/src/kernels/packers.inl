@@ -31,6 +31,21 @@ struct PackQ4_0 {
   }
 };
 
+struct SixBitNumbers {
+  uint64_t scales, minima;  // eight bytes each
+};
+
+// The 6-bit scales and minima of Q4_K and Q5_K, four at a time in 32-bit words.
+inline SixBitNumbers six_bit_numbers(const uint8_t* p) {
+  uint32_t a, b, c;  // scales 0-3 and the top of 4-7; minima likewise; the low nibbles of both 4-7
+  __builtin_memcpy(&a, p, 4);
+  __builtin_memcpy(&b, p + 4, 4);
+  __builtin_memcpy(&c, p + 8, 4);
+  const uint64_t scales = (c & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
+  const uint64_t minima = (c >> 4 & 0x0f0f0f0fu) | (b >> 2 & 0x30303030u);
+  return {scales << 32 | (a & 0x3f3f3f3fu), minima << 32 | (b & 0x3f3f3f3fu)};
+}
+
 struct PackQ4_K {
   static constexpr int kWeights = 256, kGroup = 32;
   static void unpack(const std::byte* row, int64_t c, uint8_t* __restrict bytes, float* __restrict scale,
@@ -41,10 +56,10 @@ struct PackQ4_K {
         bytes[64 * i + j] = b.qs[32 * i + j] & 15;
         bytes[64 * i + 32 + j] = b.qs[32 * i + j] >> 4;
       }
-    const ScalesMins sm = six_bit_scales(b.scales);
+    const SixBitNumbers numbers = six_bit_numbers(b.scales);
     for (int g = 0; g < 8; ++g) {
-      scale[g] = half(b.d) * static_cast<float>(sm.scales >> 8 * g & 63);
-      minimum[g] = half(b.dmin) * static_cast<float>(sm.mins >> 8 * g & 63);
+      scale[g] = half(b.d) * static_cast<float>(numbers.scales >> 8 * g & 63);
+      minimum[g] = half(b.dmin) * static_cast<float>(numbers.minima >> 8 * g & 63);
     }
   }
 };

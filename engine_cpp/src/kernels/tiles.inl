@@ -1,5 +1,6 @@
 // How a matmul is cut: groups of rows, and within a group tiles of tokens that share each unpacked weight.
-// A Format gives `template <int R, int T> static void tile(const Matmul&, int64_t row, int64_t token)`.
+// A Format gives `template <int R, int T> static void tile(const Matmul&, int64_t row, int64_t token)`, and
+// kSums, the sums of such a tile that its registers hold.
 
 namespace ktd::KTD_ISA {
 namespace {
@@ -8,9 +9,9 @@ constexpr int kRowGroup = 4;
 constexpr int64_t kTokenBlock = 64;
 
 // Rows of a tile of `tokens`: as many as keep all sums in registers.
-constexpr int tile_rows(int tokens) {
+constexpr int tile_rows(int tokens, int sums) {
   int rows = kRowGroup;
-  while (rows > 1 && rows * tokens > kAccumulators) rows /= 2;
+  while (rows > 1 && rows * tokens > sums) rows /= 2;
   return rows;
 }
 
@@ -24,7 +25,7 @@ void token_tile(const Matmul& m, int64_t row, int64_t end, int64_t token, int64_
   if constexpr (T > 1) {
     if (tokens < T) return token_tile<Format, T - 1>(m, row, end, token, tokens);
   }
-  constexpr int R = tile_rows(T);
+  constexpr int R = tile_rows(T, Format::kSums);
   for (; row + R <= end; row += R) Format::template tile<R, T>(m, row, token);
   for (; row < end; ++row) Format::template tile<1, T>(m, row, token);
 }
@@ -58,8 +59,8 @@ void matmul(const Matmul& m) {
 template <int R, int T>
 [[gnu::always_inline]] inline void store_sums(const Matmul& m, int64_t row, int64_t token,
                                               const F (&sums)[R][T]) {
-  unroll<T>([&](auto t) {
-    unroll<R>([&](auto r) {
+  unroll<T>([&](auto t) KTD_INLINE {
+    unroll<R>([&](auto r) KTD_INLINE {
       m.out[(token + t.value) * m.out_stride + row + r.value] = sum(sums[r.value][t.value]);
     });
   });

@@ -7,24 +7,25 @@
 namespace ktd {
 
 // One row of n activations (n a multiple of 32) in ActFormat::Q8: x[i] is about d[i / 32] * q[i].
-// Three planes, each on a 64-byte boundary of the row:
-//   int8  q[n]       in [-127, 127]
-//   float d[n / 32]  a float, because the 1e4-sized activations of DeepSeek overflow a half
-//   float s[n / 16]  d * (sum of 16 q): what the minimum or shift of a weight block multiplies
+// Three planes, each from a 64-byte boundary of the row and with room for n rounded up to 256:
+//   int8  q[n]       in [-127, 127]; what lies behind has no meaning
+//   float d[n / 32]  a float, because the 1e4-sized activations of DeepSeek overflow a half; zeros behind
+//   float s[n / 16]  d * (sum of 16 q): what the minimum or offset of a weight block multiplies; zeros behind
 struct ActQ8 {
   const int8_t* q;
   const float* d;
   const float* s;
 
   // Always inlined: per-ISA files must not leave a copy of these for others to link to.
+  [[gnu::always_inline]] static constexpr int64_t padded(int64_t n) { return (n + 255) / 256 * 256; }
   [[gnu::always_inline]] static constexpr size_t d_offset(int64_t n) {
-    return aligned(static_cast<size_t>(n));
+    return static_cast<size_t>(padded(n));
   }
   [[gnu::always_inline]] static constexpr size_t s_offset(int64_t n) {
-    return aligned(d_offset(n) + static_cast<size_t>(n / 32) * sizeof(float));
+    return aligned(d_offset(n) + static_cast<size_t>(padded(n) / 32) * sizeof(float));
   }
   [[gnu::always_inline]] static constexpr size_t row_bytes(int64_t n) {
-    return aligned(s_offset(n) + static_cast<size_t>(n / 16) * sizeof(float));
+    return s_offset(n) + static_cast<size_t>(padded(n) / 16) * sizeof(float);
   }
   [[gnu::always_inline]] static ActQ8 at(const std::byte* row, int64_t n) {
     return {reinterpret_cast<const int8_t*>(row), reinterpret_cast<const float*>(row + d_offset(n)),

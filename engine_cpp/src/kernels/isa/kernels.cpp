@@ -44,10 +44,10 @@ consteval Kernels make_kernels() {
   by[slot(TensorType::F32)] = matmul<FloatRows<ItemF32>>;
   by[slot(TensorType::F16)] = matmul<FloatRows<ItemF16>>;
   by[slot(TensorType::BF16)] = matmul<FloatRows<ItemBF16>>;
-  by[slot(TensorType::Q8_0)] = any_tokens<PackQ8_0, matmul<RowsQ8_0>>();
-  by[slot(TensorType::Q4_0)] = any_tokens<PackQ4_0, matmul<RowsQ4_0>>();
-  by[slot(TensorType::Q4_K)] = any_tokens<PackQ4_K, matmul<RowsQ4_K>>();
-  by[slot(TensorType::Q6_K)] = any_tokens<PackQ6_K, matmul<RowsQ6_K>>();
+  by[slot(TensorType::Q8_0)] = any_tokens<PackQ8_0, matmul<QuantisedRows<FormatQ8_0>>>();
+  by[slot(TensorType::Q4_0)] = any_tokens<PackQ4_0, matmul<QuantisedRows<FormatQ4_0>>>();
+  by[slot(TensorType::Q4_K)] = any_tokens<PackQ4_K, matmul<QuantisedRows<FormatQ4_K>>>();
+  by[slot(TensorType::Q6_K)] = any_tokens<PackQ6_K, matmul<QuantisedRows<FormatQ6_K>>>();
 
   k.mix_rows[slot(TensorType::F32)] = mix_rows<ItemF32>;
   k.mix_rows[slot(TensorType::F16)] = mix_rows<ItemF16>;

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "kernels/simd/x86.h"
+
 namespace ktd::avx2 {
 namespace {
 
@@ -12,7 +14,8 @@ using Bytes = __m256i;
 using Eight = __m256;
 
 constexpr int kF = 8;
-constexpr int kAccumulators = 8;
+constexpr int kFloatSums = 8;
+constexpr int kIntegerSums = 4;
 constexpr int kTokenTile = 4;
 
 KTD_WORD F set(float x) {
@@ -106,10 +109,10 @@ KTD_WORD Bytes load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
-KTD_WORD Bytes blocks32(const std::byte* p, size_t) {
+KTD_WORD Bytes blocks32(const void* p, size_t) {
   return load_bytes(p);
 }
-KTD_WORD Bytes nibbles16(const std::byte* p, size_t) {
+KTD_WORD Bytes nibbles16(const uint8_t* p, size_t) {
   const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(packed, 4), packed), _mm256_set1_epi8(15));
 }
@@ -132,21 +135,6 @@ KTD_WORD I dot(const Signed& s, Bytes act) {
   return dot(s.magnitude, _mm256_sign_epi8(act, s.w));
 }
 
-KTD_WORD float half(uint16_t bits) {
-  return _cvtsh_ss(bits);
-}
-KTD_WORD F halves(const std::byte* p, size_t) {
-  uint16_t h;
-  __builtin_memcpy(&h, p, 2);
-  return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(h)));
-}
-KTD_WORD F per_block(const float* d) {
-  return _mm256_broadcast_ss(d);
-}
-KTD_WORD F first_block(F x) {
-  return x;
-}
-
 // --- super-blocks ---
 
 struct Sixteen {
@@ -159,16 +147,13 @@ KTD_WORD Eight load_eight(const float* p) {
 KTD_WORD Eight set_eight(float x) {
   return set(x);
 }
-KTD_WORD Eight eight(uint64_t bytes) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
+KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
+  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
 }
 KTD_WORD Sixteen twice(Eight x) {
   const __m256 low = _mm256_permute2f128_ps(x, x, 0x00), high = _mm256_permute2f128_ps(x, x, 0x11);
   const __m256i lanes = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
   return {_mm256_permutevar_ps(low, lanes), _mm256_permutevar_ps(high, lanes)};
-}
-KTD_WORD Sixteen twice(uint64_t bytes) {
-  return twice(eight(bytes));
 }
 KTD_WORD Sixteen sixteen(const int8_t* p) {
   return {load_i8(p), load_i8(p + 8)};
@@ -198,27 +183,35 @@ KTD_WORD F spread16(Sixteen x) {
   return _mm256_permutevar_ps(four, _mm256_setr_epi32(a, a, a, a, b, b, b, b));
 }
 
-KTD_WORD Eight nibble_units() {
-  return set(1);
+struct ScalesMins {
+  Eight scale;
+  Sixteen min;
+};
+
+KTD_WORD ScalesMins scales_mins(const void* block) {
+  const __m128i head = load16(block), numbers = six_bit_numbers(head);
+  const __m128i mins = _mm_unpackhi_epi8(numbers, numbers);
+  const __m128 halves = _mm_cvtph_ps(head);
+  const __m256 d = _mm256_broadcastss_ps(halves), dmin = _mm256_broadcastss_ps(_mm_movehdup_ps(halves));
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers)) * d,
+          {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(mins)) * dmin,
+           _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(mins, 8))) * dmin}};
 }
-KTD_WORD void nibbles256(const uint8_t* qs, Bytes* w) {
-  const __m256i mask = _mm256_set1_epi8(15);
-  for (int i = 0; i < 4; ++i) {
-    const __m256i packed = load_bytes(qs + 32 * i);
-    w[2 * i] = _mm256_and_si256(packed, mask);
-    w[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
-  }
+template <int V>
+KTD_WORD Bytes nibbles(const uint8_t* qs) {
+  const __m256i packed = load_bytes(qs + 32 * (V / 2));
+  return _mm256_and_si256(V % 2 == 0 ? packed : _mm256_srli_epi16(packed, 4), _mm256_set1_epi8(15));
 }
-KTD_WORD void sixbits256(const uint8_t* ql, const uint8_t* qh, Bytes* w) {
-  const __m256i low = _mm256_set1_epi8(15), high = _mm256_set1_epi8(48);
-  for (int i = 0; i < 2; ++i, ql += 64, qh += 32, w += 4) {
-    const __m256i l0 = load_bytes(ql), l1 = load_bytes(ql + 32), h = load_bytes(qh);
-    w[0] = _mm256_or_si256(_mm256_and_si256(l0, low), _mm256_and_si256(_mm256_slli_epi16(h, 4), high));
-    w[1] = _mm256_or_si256(_mm256_and_si256(l1, low), _mm256_and_si256(_mm256_slli_epi16(h, 2), high));
-    w[2] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l0, 4), low), _mm256_and_si256(h, high));
-    w[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), low),
-                           _mm256_and_si256(_mm256_srli_epi16(h, 2), high));
-  }
+template <int V>
+KTD_WORD Bytes six_bits(const uint8_t* ql, const uint8_t* qh) {
+  constexpr int kHalf = V / 4, kPlane = V % 4;
+  const __m256i packed = load_bytes(ql + 64 * kHalf + 32 * (kPlane % 2));
+  const __m256i two = load_bytes(qh + 32 * kHalf);
+  const __m256i low = kPlane < 2 ? packed : _mm256_srli_epi16(packed, 4);
+  const __m256i high =
+      kPlane < 2 ? _mm256_slli_epi16(two, 4 - 2 * kPlane) : _mm256_srli_epi16(two, 2 * kPlane - 4);
+  return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
+                         _mm256_and_si256(high, _mm256_set1_epi8(48)));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
+#include "kernels/simd/x86.h"
+
 namespace ktd::avx512 {
 namespace {
 
@@ -16,7 +18,8 @@ using Bytes = __m512i;
 using Eight = __m256;
 
 constexpr int kF = 16;
-constexpr int kAccumulators = 16;
+constexpr int kFloatSums = 16;
+constexpr int kIntegerSums = 8;
 constexpr int kTokenTile = 8;
 
 KTD_WORD F set(float x) {
@@ -102,14 +105,12 @@ KTD_WORD Bytes load_bytes(const void* p) {
 KTD_WORD __m256i load32(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
-KTD_WORD __m128i load16(const void* p) {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
 
-KTD_WORD Bytes blocks32(const std::byte* p, size_t stride) {
-  return _mm512_inserti64x4(_mm512_castsi256_si512(load32(p)), load32(p + stride), 1);
+KTD_WORD Bytes blocks32(const void* p, size_t stride) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(load32(p)),
+                            load32(static_cast<const std::byte*>(p) + stride), 1);
 }
-KTD_WORD Bytes nibbles16(const std::byte* p, size_t stride) {
+KTD_WORD Bytes nibbles16(const uint8_t* p, size_t stride) {
   const __m512i first = _mm512_broadcast_i32x4(load16(p));
   const __m512i both = _mm512_mask_broadcast_i32x4(first, 0xff00, load16(p + stride));
   const __m512i shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
@@ -135,27 +136,6 @@ KTD_WORD I dot(Bytes w, Bytes act) {
   return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, act);
 }
 
-KTD_WORD float half(uint16_t bits) {
-  return _cvtsh_ss(bits);
-}
-KTD_WORD F halves(const std::byte* p, size_t stride) {
-  uint16_t a, b;
-  __builtin_memcpy(&a, p, 2);
-  __builtin_memcpy(&b, p + stride, 2);
-  const __m256i both =
-      _mm256_set_m128i(_mm_set1_epi16(static_cast<short>(b)), _mm_set1_epi16(static_cast<short>(a)));
-  return _mm512_cvtph_ps(both);
-}
-KTD_WORD F per_block(const float* d) {
-  const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-  double pair;
-  __builtin_memcpy(&pair, d, 8);
-  return _mm512_permutevar_ps(_mm512_castpd_ps(_mm512_set1_pd(pair)), lanes);
-}
-KTD_WORD F first_block(F x) {
-  return _mm512_maskz_mov_ps(0x00ff, x);
-}
-
 // --- super-blocks ---
 
 struct Sixteen {
@@ -168,12 +148,8 @@ KTD_WORD Eight load_eight(const float* p) {
 KTD_WORD Eight set_eight(float x) {
   return _mm256_set1_ps(x);
 }
-KTD_WORD Eight eight(uint64_t bytes) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
-}
-KTD_WORD Sixteen twice(uint64_t bytes) {
-  const __m128i b = _mm_cvtsi64_si128(static_cast<long long>(bytes));
-  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(b, b)))};
+KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
+  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
 }
 KTD_WORD Sixteen twice(Eight x) {
   const __m512i lanes = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
@@ -208,25 +184,35 @@ KTD_WORD F spread16(Sixteen x) {
   return _mm512_permutexvar_ps(lanes, x.all);
 }
 
-// High nibbles stay where they are, sixteen times too large: one operation less, and nibble_units() makes up
-// for it.
-KTD_WORD Eight nibble_units() {
-  return _mm256_setr_ps(1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f);
+struct ScalesMins {
+  Eight scale;
+  Sixteen min;
+};
+
+// High nibbles stay where they are, sixteen times too large: an operation less, for which these scales make
+// up.
+KTD_WORD ScalesMins scales_mins(const void* block) {
+  const __m128i head = load16(block), numbers = six_bit_numbers(head);
+  const __m128 halves = _mm_cvtph_ps(head);
+  const __m256 units = _mm256_setr_ps(1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f);
+  const __m512 dmin = _mm512_broadcastss_ps(_mm_movehdup_ps(halves));
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers)) * (_mm256_broadcastss_ps(halves) * units),
+          {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpackhi_epi8(numbers, numbers))) * dmin}};
 }
-KTD_WORD void nibbles256(const uint8_t* qs, Bytes* w) {
+template <int V>
+KTD_WORD Bytes nibbles(const uint8_t* qs) {
   const __m512i mask = _mm512_inserti64x4(_mm512_set1_epi8(15), _mm256_set1_epi8(-16), 1);
-  for (int i = 0; i < 4; ++i) w[i] = _mm512_and_si512(_mm512_broadcast_i64x4(load32(qs + 32 * i)), mask);
+  return _mm512_and_si512(_mm512_broadcast_i64x4(load32(qs + 32 * V)), mask);
 }
-KTD_WORD void sixbits256(const uint8_t* ql, const uint8_t* qh, Bytes* w) {
-  const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(48);
-  const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-  const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-  for (int i = 0; i < 2; ++i) {
-    const __m512i l = load_bytes(ql + 64 * i), h = _mm512_broadcast_i64x4(load32(qh + 32 * i));
-    const __m512i l0 = _mm512_and_si512(l, low), l1 = _mm512_and_si512(_mm512_srli_epi16(l, 4), low);
-    w[2 * i] = _mm512_ternarylogic_epi64(l0, _mm512_sllv_epi16(h, left), high, 0xf8);  // l0 | (h & high)
-    w[2 * i + 1] = _mm512_ternarylogic_epi64(l1, _mm512_srlv_epi16(h, right), high, 0xf8);
-  }
+template <int V>
+KTD_WORD Bytes six_bits(const uint8_t* ql, const uint8_t* qh) {
+  const __m512i packed = load_bytes(ql + 64 * (V / 2));
+  const __m512i two = _mm512_broadcast_i64x4(load32(qh + 32 * (V / 2)));
+  const __m512i low =
+      _mm512_and_si512(V % 2 == 0 ? packed : _mm512_srli_epi16(packed, 4), _mm512_set1_epi8(15));
+  const __m512i shifts = _mm512_inserti64x4(_mm512_set1_epi16(V % 2 == 0 ? 4 : 0), _mm256_set1_epi16(2), 1);
+  const __m512i moved = V % 2 == 0 ? _mm512_sllv_epi16(two, shifts) : _mm512_srlv_epi16(two, shifts);
+  return _mm512_ternarylogic_epi64(low, moved, _mm512_set1_epi8(48), 0xf8);  // low | (moved & 48)
 }
 
 }  // namespace

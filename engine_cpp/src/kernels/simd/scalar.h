@@ -18,7 +18,8 @@ struct Bytes {
 };
 
 constexpr int kF = 8;
-constexpr int kAccumulators = 4;
+constexpr int kFloatSums = 4;
+constexpr int kIntegerSums = 4;
 constexpr int kTokenTile = 4;
 
 KTD_WORD F set(float x) {
@@ -112,14 +113,14 @@ KTD_WORD Bytes load_bytes(const void* p) {
   __builtin_memcpy(&b, p, sizeof b);
   return b;
 }
-KTD_WORD Bytes blocks32(const std::byte* p, size_t) {
+KTD_WORD Bytes blocks32(const void* p, size_t) {
   return load_bytes(p);
 }
-KTD_WORD Bytes nibbles16(const std::byte* p, size_t) {
+KTD_WORD Bytes nibbles16(const uint8_t* p, size_t) {
   Bytes b;
   for (int i = 0; i < 16; ++i) {
-    b.at[i] = static_cast<uint8_t>(p[i]) & 15;
-    b.at[i + 16] = static_cast<uint8_t>(p[i]) >> 4;
+    b.at[i] = p[i] & 15;
+    b.at[i + 16] = p[i] >> 4;
   }
   return b;
 }
@@ -148,18 +149,6 @@ KTD_WORD I dot(const Bytes& w, Bytes act) {
 KTD_WORD float half(uint16_t bits) {
   return half_to_float(bits);
 }
-KTD_WORD F halves(const std::byte* p, size_t) {
-  uint16_t h;
-  __builtin_memcpy(&h, p, sizeof h);
-  return set(half_to_float(h));
-}
-KTD_WORD F per_block(const float* d) {
-  return set(*d);
-}
-KTD_WORD F first_block(F x) {
-  return x;
-}
-
 // --- super-blocks ---
 
 struct Sixteen {
@@ -172,17 +161,17 @@ KTD_WORD Eight load_eight(const float* p) {
 KTD_WORD Eight set_eight(float x) {
   return set(x);
 }
-KTD_WORD Eight eight(uint64_t bytes) {
+KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
   F x;
-  for (int i = 0; i < 8; ++i) x[i] = static_cast<float>(bytes >> (8 * i) & 255);
+  for (int i = 0; i < 4; ++i) {
+    x[i] = half(static_cast<uint16_t>(low >> (16 * i)));
+    x[i + 4] = half(static_cast<uint16_t>(high >> (16 * i)));
+  }
   return x;
 }
 KTD_WORD Sixteen twice(Eight x) {
   return {F{x[0], x[0], x[1], x[1], x[2], x[2], x[3], x[3]},
           F{x[4], x[4], x[5], x[5], x[6], x[6], x[7], x[7]}};
-}
-KTD_WORD Sixteen twice(uint64_t bytes) {
-  return twice(eight(bytes));
 }
 KTD_WORD Sixteen sixteen(const int8_t* p) {
   return {load_i8(p), load_i8(p + 8)};
@@ -211,18 +200,39 @@ KTD_WORD F spread16(Sixteen x) {
   return F{a, a, a, a, b, b, b, b};
 }
 
-KTD_WORD Eight nibble_units() {
-  return set(1);
-}
-KTD_WORD void nibbles256(const uint8_t* qs, Bytes* w) {
-  for (int i = 0; i < 256; ++i) w[i / 32].at[i % 32] = qs[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
-}
-KTD_WORD void sixbits256(const uint8_t* ql, const uint8_t* qh, Bytes* w) {
-  for (int i = 0; i < 256; ++i) {
-    const int low = ql[i / 128 * 64 + i % 64] >> (i / 64 % 2 * 4) & 15;
-    const int high = qh[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-    w[i / 32].at[i % 32] = static_cast<uint8_t>(low | high << 4);
+struct ScalesMins {
+  Eight scale;
+  Sixteen min;
+};
+
+KTD_WORD ScalesMins scales_mins(const void* block) {
+  const auto* halves = static_cast<const uint16_t*>(block);
+  const auto* p = static_cast<const uint8_t*>(block) + 4;
+  F scale, min;
+  for (int i = 0; i < 4; ++i) {
+    scale[i] = static_cast<float>(p[i] & 63);
+    min[i] = static_cast<float>(p[i + 4] & 63);
+    scale[i + 4] = static_cast<float>((p[i + 8] & 15) | (p[i] >> 6 << 4));
+    min[i + 4] = static_cast<float>((p[i + 8] >> 4) | (p[i + 4] >> 6 << 4));
   }
+  return {scale * half(halves[0]), twice(min * half(halves[1]))};
+}
+template <int V>
+KTD_WORD Bytes nibbles(const uint8_t* qs) {
+  Bytes b;
+  for (int i = 0; i < 32; ++i) b.at[i] = qs[32 * (V / 2) + i] >> (V % 2 * 4) & 15;
+  return b;
+}
+template <int V>
+KTD_WORD Bytes six_bits(const uint8_t* ql, const uint8_t* qh) {
+  constexpr int kHalf = V / 4, kPlane = V % 4;
+  Bytes b;
+  for (int i = 0; i < 32; ++i) {
+    const int low = ql[64 * kHalf + 32 * (kPlane % 2) + i] >> (kPlane / 2 * 4) & 15;
+    const int high = qh[32 * kHalf + i] >> (2 * kPlane) & 3;
+    b.at[i] = static_cast<uint8_t>(low | high << 4);
+  }
+  return b;
 }
 
 }  // namespace

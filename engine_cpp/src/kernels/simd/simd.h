@@ -5,25 +5,25 @@
 //   Bytes           4 kF bytes: kBlocks blocks of 32
 //   dot(w, act)     int32 lanes, each the sum of four products; unsigned bytes (or prepared signed ones) by
 //                   signed activations in [-127, 127]
-//   blocks32        kBlocks blocks of 32 bytes, `stride` bytes apart; stride 0 repeats the first
+//   blocks32        kBlocks blocks of 32 bytes, `stride` bytes apart
 //   nibbles16       kBlocks blocks of 16 bytes, each made 32: its low nibbles, then its high ones
-//   halves          kBlocks halves, `stride` bytes apart, each over the lanes of its block
-//   per_block       kBlocks floats, each over the lanes of its block
-//   first_block     the lanes of the first block, zero elsewhere
-//   Eight, Sixteen  one float per 32 and per 16 weights of a super-block of 256
-//   eight, twice    8 unsigned bytes (or an Eight) as an Eight; as a Sixteen, each twice
+//   Eight, Sixteen  one float per 32 and per 16 of 256 weights
+//   eight_halves    four and four halves as an Eight; sixteen: 16 signed bytes; twice: an Eight, each twice
+//   scales_mins     the scales and minima of a Q4_K block, ready for products with its nibbles
 //   subtract        acc - a * b, somewhere in its lanes
-//   spread32<V>     the factors of the V-th Bytes of a super-block, over its lanes
-//   nibbles256      a super-block of nibbles; those of odd blocks come out 1 / nibble_units() times as large
-//   sixbits256      a super-block of six-bit weights, 0 to 63
+//   spread32<V>     the factors of the V-th Bytes of 256 weights, over its lanes; spread16 likewise
+//   nibbles<V>      the V-th Bytes of a Q4_K block, up to a factor that scales_mins knows
+//   six_bits<V>     the V-th Bytes of a Q6_K block, raised by 32
 //   dot_rows, turn  words of panels.inl, where KTD_PANELS says that there are any
-//   kAccumulators   how many sums stay in registers; kTokenTile: tokens that share an unpacked weight
+//   kFloatSums, kIntegerSums   sums that stay in registers; kTokenTile: tokens that share an unpacked weight
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #define KTD_WORD [[gnu::always_inline, maybe_unused]] static inline
+// Of a lambda: it must vanish before the compiler looks for arrays to keep in registers.
+#define KTD_INLINE __attribute__((always_inline))
 
 #if defined(KTD_ISA_avx512)
 #define KTD_PANELS
@@ -53,6 +53,12 @@ template <int N, class Fn>
     unroll<N - 1>(f);
     f(Constant<N - 1>{});
   }
+}
+
+// Asks for `N` bytes that will be needed soon.
+template <size_t N>
+KTD_WORD void prefetch(const std::byte* p) {
+  for (size_t i = 0; i < N; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
 }  // namespace

@@ -1,0 +1,313 @@
+"""The kernels of every ISA this machine can run, against the scalar truth."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from blocks import BY_NAME, TYPES, Type, dequantized, random_rows, stored, width
+from numpy.typing import NDArray
+
+from ktd.engine import _core
+
+Floats = NDArray[np.float32]
+
+each_isa = pytest.mark.parametrize("isa", _core.isas())
+each_type = pytest.mark.parametrize("t", TYPES, ids=lambda t: t.name)
+each_length = pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 17, 64, 100, 511])
+cache_types = pytest.mark.parametrize("name", ["F32", "F16", "BF16"])
+
+OWN_KERNEL = ("Q8_0", "Q4_0", "Q4_K", "Q6_K")
+MANY = 16  # tokens from which a kernel may unpack weights for all of them
+EPSILON = 2.0**-24  # half a unit in the last place, relative
+
+
+def reference(t: Type, rows: NDArray[np.uint8], x: Floats) -> Floats:
+    return np.array([[_core.dot_reference(t.number, row, token) for row in rows] for token in x], np.float32)
+
+
+def apart(t: Type, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[rows]: by how much a kernel raises weights at most, to take the same off again through the sums."""
+    blocks = rows.reshape(len(rows), -1, t.bytes)
+
+    def halves(at: int) -> NDArray[np.float64]:
+        scales = np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0]
+        return np.abs(scales.astype(np.float64)).max(axis=1)
+
+    raised = {"Q4_0": lambda: 8 * halves(0), "Q4_K": lambda: 63 * halves(2), "Q6_K": lambda: 32 * 128 * halves(208)}
+    return raised.get(t.name, lambda: np.zeros(len(rows)))()
+
+
+def tolerance(t: Type, rows: NDArray[np.uint8], x: Floats) -> NDArray[np.float64]:
+    """[tokens, rows]. A lane adds at most k / 8 products, then lanes are added, and a product is rounded a few times
+    by its scales: every step is off by EPSILON of what has been added so far, which the sum of magnitudes bounds.
+    A stored activation is at most 1.004 of its block's largest, and so is that bound."""
+    weights = np.abs(dequantized(t, rows).astype(np.float64)) + 2 * apart(t, rows)[:, None]
+    sizes = np.abs(x.astype(np.float64))
+    if t.block > 1:
+        sizes += sizes.reshape(len(x), -1, 32).max(axis=2).repeat(32, axis=1) / 254
+    return (x.shape[1] / 8 + 32) * EPSILON * (sizes @ weights.T) + 1e-30
+
+
+def repacked(t: Type, rows: NDArray[np.uint8], x: Floats) -> NDArray[np.float64]:
+    """[tokens, rows]. For many tokens a type without a kernel of its own may be rounded again to bytes: every weight
+    by at most 1/254 of the largest of its 32."""
+    if t.block == 1 or t.name in OWN_KERNEL:
+        return np.zeros((len(x), len(rows)))
+    weights = np.abs(dequantized(t, rows).astype(np.float64)).reshape(len(rows), -1, 32)
+    sizes = np.abs(x.astype(np.float64)).reshape(len(x), -1, 32)
+    return 1.01 / 254 * (sizes.sum(axis=2) @ weights.max(axis=2).T)
+
+
+def assert_matmul(isa: str, t: Type, rows: NDArray[np.uint8], x: Floats) -> None:
+    got = _core.Kernels.of(isa).matmul(t.number, rows, x)
+    allowed = tolerance(t, rows, x) + (repacked(t, rows, x) if len(x) >= MANY else 0)
+    assert (np.abs(got - reference(t, rows, x).astype(np.float64)) <= allowed).all()
+
+
+@each_isa
+@each_type
+def test_matmul(isa: str, t: Type) -> None:
+    """Every number of tokens up to more than a tile, and of rows that no tile divides."""
+    rng = np.random.default_rng(t.number)
+    k = width(t, 512)
+    for tokens in range(1, 10):
+        rows = random_rows(t, 11, k, rng)
+        assert_matmul(isa, t, rows, rng.standard_normal((tokens, k)).astype(np.float32))
+
+
+@each_isa
+@each_type
+def test_matmul_of_odd_widths(isa: str, t: Type) -> None:
+    """Rows that end within a vector, or within the 256 weights that kernels take at once."""
+    rng = np.random.default_rng(t.number)
+    for about in (1, 33, 96, 129, 288, 544):
+        k = width(t, about)
+        assert_matmul(isa, t, random_rows(t, 5, k, rng), rng.standard_normal((3, k)).astype(np.float32))
+
+
+@each_isa
+@each_type
+def test_matmul_of_many_tokens(isa: str, t: Type) -> None:
+    """A prompt: rows and tokens that no tile divides."""
+    rng = np.random.default_rng(t.number)
+    k = width(t, 320)
+    assert_matmul(isa, t, random_rows(t, 51, k, rng), rng.standard_normal((MANY + 1, k)).astype(np.float32))
+
+
+@each_isa
+@pytest.mark.parametrize("name", [*OWN_KERNEL, "F16", "IQ1_S"])
+def test_matmul_of_long_rows_and_more_tokens(isa: str, name: str) -> None:
+    t = BY_NAME[name]
+    rng = np.random.default_rng(7)
+    assert_matmul(isa, t, random_rows(t, 17, 4352, rng), rng.standard_normal((67, 4352)).astype(np.float32))
+
+
+@each_isa
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q5_K"])
+def test_many_tokens_gather_and_stride(isa: str, name: str) -> None:
+    t = BY_NAME[name]
+    rng = np.random.default_rng(8)
+    rows, x = random_rows(t, 33, 256, rng), rng.standard_normal((5, 256)).astype(np.float32)
+    gather = rng.integers(0, 5, MANY + 7).astype(np.int32)
+    kernels = _core.Kernels.of(isa)
+    got = kernels.matmul(t.number, rows, x, gather, 40)
+    np.testing.assert_array_equal(got[:, :33], kernels.matmul(t.number, rows, np.ascontiguousarray(x[gather])))
+    assert not got[:, 33:].any()
+
+
+@each_isa
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q5_K"])
+def test_matmul_gathers_and_strides(isa: str, name: str) -> None:
+    t = BY_NAME[name]
+    rng = np.random.default_rng(2)
+    rows, x = random_rows(t, 6, 256, rng), rng.standard_normal((5, 256)).astype(np.float32)
+    gather = np.array([4, 0, 0, 3, 2, 4, 1], np.int32)
+    kernels = _core.Kernels.of(isa)
+    got = kernels.matmul(t.number, rows, x, gather, 9)
+    assert got.shape == (7, 9)
+    np.testing.assert_array_equal(got[:, :6], kernels.matmul(t.number, rows, np.ascontiguousarray(x[gather])))
+    assert not got[:, 6:].any()
+
+
+@each_isa
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_K", "Q6_K", "IQ2_XXS"])
+def test_large_activations_stay_finite(isa: str, name: str) -> None:
+    """DeepSeek's late layers reach 1e4 and more: a half would overflow in the scale times the sum."""
+    t = BY_NAME[name]
+    rng = np.random.default_rng(3)
+    rows = random_rows(t, 4, 512, rng)
+    x = (1e4 * rng.uniform(0.5, 1, (2, 512))).astype(np.float32)  # of one sign: the sums are large
+    assert np.isfinite(_core.Kernels.of(isa).matmul(t.number, rows, x)).all()
+    assert_matmul(isa, t, rows, x)
+
+
+@each_isa
+@each_type
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_bad_activation_shows_in_its_token_only(isa: str, t: Type, bad: float) -> None:
+    rng = np.random.default_rng(4)
+    k = width(t, 256)
+    for tokens in (4, MANY):
+        rows, x = random_rows(t, 19, k, rng), rng.standard_normal((tokens, k)).astype(np.float32)
+        x[1, 5] = bad
+        got = _core.Kernels.of(isa).matmul(t.number, rows, x)
+        assert not np.isfinite(got[1]).any()
+        assert np.isfinite(np.delete(got, 1, axis=0)).all()
+
+
+@each_isa
+@each_type
+def test_any_weight_bits_do_not_crash(isa: str, t: Type) -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, 256, (37, 4 * t.bytes), dtype=np.uint8)
+    for tokens in (2, MANY):
+        x = rng.standard_normal((tokens, 4 * t.block)).astype(np.float32)
+        assert _core.Kernels.of(isa).matmul(t.number, rows, x).shape == (tokens, 37)
+
+
+@each_isa
+def test_matmul_refuses_wrong_shapes(isa: str) -> None:
+    kernels, rows, x = _core.Kernels.of(isa), np.zeros((2, 34), np.uint8), np.zeros((3, 32), np.float32)
+    for arguments in (
+        (rows, np.zeros((3, 64), np.float32)),
+        (rows[:, :33].copy(), x),
+        (rows, x, np.array([3], np.int32)),
+        (rows, x, np.array([-1], np.int32)),
+        (rows, x, None, 1),
+    ):
+        with pytest.raises(_core.EngineError):
+            kernels.matmul(BY_NAME["Q8_0"].number, *arguments)
+
+
+@each_isa
+def test_quantize_q8(isa: str) -> None:
+    """Bit for bit the same on every ISA, and what its description says."""
+    rng = np.random.default_rng(6)
+    x = (rng.standard_normal(512) * 10.0 ** rng.integers(-20, 20, 512)).astype(np.float32)
+    x[32:64] = 0
+    x[64:96] = 1e-40  # too small for its scale's inverse
+    q, d, s = _core.Kernels.of(isa).quantize_q8(x)
+    blocks = x.reshape(-1, 32)
+    top = np.abs(blocks).max(axis=1)
+    usable = top > 2.0**-100
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        want = np.rint(np.clip(blocks * np.where(usable, np.float32(127) / top, np.float32(0))[:, None], -127, 127))
+    np.testing.assert_array_equal(q.reshape(-1, 32), want)
+    np.testing.assert_array_equal(d, np.where(usable, top / np.float32(127), np.float32(0)))
+    np.testing.assert_array_equal(s, d.repeat(2) * q.reshape(-1, 16).sum(axis=1, dtype=np.int32).astype(np.float32))
+
+
+@each_isa
+@each_length
+def test_rms_norm(isa: str, n: int) -> None:
+    """n squares summed and a handful of roundings after."""
+    rng = np.random.default_rng(n)
+    x, weight = rng.standard_normal((2, n)).astype(np.float32)
+    exact = x.astype(np.float64) / np.sqrt((x.astype(np.float64) ** 2).mean() + 1e-6) * weight
+    np.testing.assert_allclose(_core.Kernels.of(isa).rms_norm(x, weight, 1e-6), exact, rtol=(n / 2 + 6) * EPSILON)
+
+
+@each_isa
+@each_length
+def test_silu_mul(isa: str, n: int) -> None:
+    """exp is off by 2 units at most, and the sum, quotient and product by half a unit each."""
+    rng = np.random.default_rng(n)
+    gate, up = (10 * rng.standard_normal((2, n))).astype(np.float32)
+    exact = gate / (1 + np.exp(-gate.astype(np.float64))) * up
+    np.testing.assert_allclose(_core.Kernels.of(isa).silu_mul(gate, up), exact, rtol=8 * EPSILON, atol=1e-42)
+
+
+@each_isa
+@each_length
+def test_axpy(isa: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((2, n)).astype(np.float32)
+    bound = 2 * EPSILON * (np.abs(0.3 * x) + np.abs(y))
+    exact = np.float64(np.float32(0.3)) * x + y
+    assert (np.abs(_core.Kernels.of(isa).axpy(0.3, x, y) - exact) <= bound).all()
+
+
+@each_isa
+@each_length
+def test_max(isa: str, n: int) -> None:
+    x = np.random.default_rng(n).standard_normal(n).astype(np.float32) - 10
+    assert _core.Kernels.of(isa).max(x) == x.max()
+    assert _core.Kernels.of(isa).max(np.full(n, -np.inf, np.float32)) == -np.inf
+
+
+@each_isa
+@each_length
+def test_exp_sub_sum(isa: str, n: int) -> None:
+    x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
+    x[n // 2] = -np.inf  # a masked score
+    shift = float(np.float32(1.5))
+    got, total = _core.Kernels.of(isa).exp_sub_sum(x, shift)
+    exact = np.exp((x - np.float32(shift)).astype(np.float64))
+    np.testing.assert_allclose(got, exact, rtol=4 * EPSILON)
+    assert total == pytest.approx(exact.sum(), rel=(n + 4) * EPSILON, abs=0)
+
+
+@each_isa
+def test_exp_over_its_whole_range(isa: str) -> None:
+    """Two units in the last place, subnormal results included; exact at the ends."""
+    x = np.linspace(-103, 88.7, 100_003, dtype=np.float32)
+    got, _ = _core.Kernels.of(isa).exp_sub_sum(x, 0)
+    exact = np.exp(x.astype(np.float64))
+    assert (np.abs(got - exact) <= 2 * np.spacing(exact.astype(np.float32))).all()
+    edges, _ = _core.Kernels.of(isa).exp_sub_sum(np.array([-np.inf, -1e30, -104, 0, 89, 1e30, np.inf], np.float32), 0)
+    np.testing.assert_array_equal(edges, [0, 0, 0, 1, np.inf, np.inf, np.inf])
+    assert np.isnan(_core.Kernels.of(isa).exp_sub_sum(np.array([np.nan], np.float32), 0)[0]).all()
+
+
+def nearest(name: str) -> Callable[[Floats], NDArray[np.uint8]]:
+    """The bytes of a cache row, rounded to nearest even by NumPy (for BF16: by adding half a unit to the bits)."""
+    if name == "F32":
+        return lambda x: x.view(np.uint8)
+    if name == "F16":
+        return lambda x: x.astype(np.float16).view(np.uint8)
+
+    def bf16(x: Floats) -> NDArray[np.uint8]:
+        bits = x.view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.uint8)
+
+    return bf16
+
+
+@each_isa
+@cache_types
+@each_length
+def test_store_row(isa: str, name: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = (rng.standard_normal(n) * 10.0 ** rng.integers(-8, 4, n)).astype(np.float32)
+    got = _core.Kernels.of(isa).store_row(BY_NAME[name].number, x)
+    np.testing.assert_array_equal(got, nearest(name)(x))
+
+
+@each_isa
+@cache_types
+def test_store_row_keeps_what_is_no_number(isa: str, name: str) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)
+    x = np.concatenate([x, np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)])  # odd NaN
+    back = _core.dequantize(BY_NAME[name].number, _core.Kernels.of(isa).store_row(BY_NAME[name].number, x))
+    np.testing.assert_array_equal(np.isnan(back), [True, False, False, False, True, True])
+    np.testing.assert_array_equal(back[1:4], x[1:4])
+
+
+@each_isa
+@cache_types
+@each_length
+def test_mix_rows(isa: str, name: str, n: int) -> None:
+    t = BY_NAME[name]
+    rng = np.random.default_rng(n)
+    rows = stored(t, rng.standard_normal((13, n + 3)).astype(np.float32))  # longer than what is mixed
+    p, y = rng.random(13).astype(np.float32), rng.standard_normal(n).astype(np.float32)
+    values = dequantized(t, rows)[:, :n].astype(np.float64)
+    got = _core.Kernels.of(isa).mix_rows(t.number, rows, p, y)
+    bound = 14 * EPSILON * (np.abs(y) + p @ np.abs(values))
+    assert (np.abs(got - (y + p @ values)) <= bound).all()
+
+
+def test_unknown_isa_is_refused() -> None:
+    with pytest.raises(_core.EngineError, match="neon"):
+        _core.Kernels.of("neon")
+    assert _core.Kernels.of("").isa == _core.isas()[0]

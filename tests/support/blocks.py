@@ -1,0 +1,77 @@
+"""Random weights of every GGUF tensor type: any bits will do for the integers, but scales must be finite."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ktd.engine import _core
+
+Bytes = NDArray[np.uint8]
+
+# Where a block keeps its half-precision scales.
+HALVES = {
+    "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q8_1": (0, 2), "IQ4_NL": (0,),
+    "Q1_0": (0,), "Q2_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
+    "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,), "IQ3_S": (0,), "IQ1_S": (0,), "IQ4_XS": (0,),
+    "TQ1_0": (52,), "TQ2_0": (64,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Type:
+    number: int
+    name: str
+    block: int  # weights
+    bytes: int
+
+
+TYPES = [Type(*row) for row in _core.tensor_types()]
+BY_NAME = {t.name: t for t in TYPES}
+
+
+def random_rows(t: Type, rows: int, k: int, rng: np.random.Generator) -> Bytes:
+    """[rows, bytes of k weights], all weights finite and of moderate size."""
+    if t.block == 1:
+        return stored(t, rng.standard_normal((rows, k)).astype(np.float32))
+    n = rows * k // t.block
+    blocks = rng.integers(0, 256, (n, t.bytes), dtype=np.uint8)
+    for at in HALVES.get(t.name, ()):
+        blocks[:, at : at + 2] = halves(rng, n)
+    if t.name == "Q8_K":
+        blocks[:, :4] = rng.uniform(-1, 1, (n, 1)).astype(np.float32).view(np.uint8)
+    if t.name == "MXFP4":
+        blocks[:, 0] = rng.integers(117, 138, n)
+    if t.name == "IQ1_M":  # the nibbles of one half, on top of four words
+        scale = halves(rng, n).view(np.uint16)
+        for word in range(4):
+            nibble = (scale[:, 0] >> (4 * word) & 15).astype(np.uint8)
+            blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
+    return blocks.reshape(rows, -1)
+
+
+def halves(rng: np.random.Generator, n: int) -> Bytes:
+    """[n, 2]: finite, of both signs, some of them subnormal."""
+    values = rng.uniform(-1, 1, (n, 1)).astype(np.float16)
+    values[rng.random((n, 1)) < 0.05] *= np.float16(2**-15)
+    return values.view(np.uint8)
+
+
+def stored(t: Type, x: NDArray[np.float32]) -> Bytes:
+    """Float weights in the bytes of F32, F16 or BF16 (cut, not rounded)."""
+    if t.name == "F32":
+        return x.view(np.uint8)
+    if t.name == "F16":
+        return x.astype(np.float16).view(np.uint8)
+    return np.ascontiguousarray(x.view(np.uint16)[:, 1::2]).view(np.uint8)
+
+
+def dequantized(t: Type, rows: Bytes) -> NDArray[np.float32]:
+    """[rows, k] by the engine's reference."""
+    return _core.dequantize(t.number, rows.reshape(-1)).reshape(rows.shape[0], -1)
+
+
+def width(t: Type, about: int) -> int:
+    """The whole blocks of a type nearest above `about` weights; quantised activations come in 32s."""
+    unit = t.block if t.block > 1 else 1
+    return -(-about // unit) * unit
