@@ -24,6 +24,8 @@ COMMANDS = {
     "import": "Add a model from GGUF files, in place",
     "cp": "Give a model a second name",
     "rm": "Remove models",
+    "verify": "Check files against their digests, and repair them",
+    "prune": "Remove files that no model uses",
     "bench": "Measure prefill and decode speed",
 }
 ALIASES = {"ls": "list", "start": "serve"}

@@ -27,6 +27,7 @@ from ktd.daemon.routes import (
     openai_chat,
     openai_models,
     pull,
+    upkeep,
 )
 from ktd.daemon.settings import Settings
 from ktd.engine.client import available_memory
@@ -35,6 +36,7 @@ from ktd.registry.pulls.limits import Limits
 from ktd.registry.pulls.pulls import Pulls
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
+from ktd.registry.verify import Verifier
 
 LONGEST_BODY = 64 << 20  # bytes
 
@@ -56,6 +58,8 @@ ROUTES = [
     web.get("/api/quants", catalog.quants),
     web.head("/api/blobs/{digest}", blobs.exists),
     web.post("/api/blobs/{digest}", blobs.upload),
+    web.post("/api/verify", upkeep.verify),
+    web.post("/api/prune", upkeep.prune),
     web.post("/api/import", local.import_model),
     web.get("/api/files", local.files),
     web.get("/v1/models", openai_models.models),
@@ -78,6 +82,7 @@ def application(settings: Settings, registry: Registry, engine: Engine) -> web.A
     hubs = Hubs(registry.home, os.environ)
     limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
     app[keys.PULLS] = Pulls(registry, hubs, available_memory, limits)
+    app[keys.VERIFIER] = Verifier(registry, hubs, limits)
     app[keys.CATALOG] = Catalog(hubs, available_memory)
     app[keys.LOCAL_KEY] = LocalKey(settings.home)
     app.add_routes(ROUTES)
@@ -102,4 +107,5 @@ async def _helpers(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[keys.RENDERER].close()
     await asyncio.to_thread(app[keys.PULLS].close)
+    await asyncio.to_thread(app[keys.VERIFIER].close)
     await asyncio.to_thread(app[keys.IMPORTS].close)

@@ -11,6 +11,7 @@ from ktd.daemon.settings import Settings
 from ktd.registry.catalog import Catalog
 from ktd.registry.pulls.pulls import Pulls
 from ktd.registry.store import Registry
+from ktd.registry.verify import Verifier
 
 SETTINGS = web.AppKey("settings", Settings)
 REGISTRY = web.AppKey("registry", Registry)
@@ -19,5 +20,6 @@ RENDERER = web.AppKey("renderer", Renderer)
 ANSWERER = web.AppKey("answerer", Answerer)
 IMPORTS = web.AppKey("imports", Imports)
 PULLS = web.AppKey("pulls", Pulls)
+VERIFIER = web.AppKey("verifier", Verifier)
 CATALOG = web.AppKey("catalog", Catalog)
 LOCAL_KEY = web.AppKey("local_key", LocalKey)

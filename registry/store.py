@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from ktd.engine.gguf import Gguf, GGUFError
 from ktd.registry.blobs import Blobs
@@ -15,11 +15,12 @@ from ktd.registry.errors import DatabaseError, ModelBroken, ModelNotFound
 from ktd.registry.importer import Candidate, read_candidate
 from ktd.registry.ledger import Ledger
 from ktd.registry.names import ModelName
-from ktd.registry.pulls.journal import Journal
+from ktd.registry.prune import prune
+from ktd.registry.pulls.journal import WANTED, Journal
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Cancelled, Meter, Progress, Reference, Stamp, fingerprint, stamped
 from ktd.registry.rows import WEIGHTS, copied, manifest_digest, model_row, record_of, reference_of
-from ktd.registry.tables import STORED, Blob, Mark, Model, ModelFile
+from ktd.registry.tables import STORED, Blob, Bundle, Download, Mark, Model, ModelFile, Pull
 
 Name = str | ModelName
 
@@ -118,6 +119,36 @@ class Registry:
             stored = Reference(self.blobs.path(digest), digest, Stamp.of(self.blobs.path(digest)))
             return stored if stored.stamp.size == size and not references else None
         return None
+
+    def references(self, name: Name | None = None) -> Sequence[Reference]:
+        """The files of a model, or of all models, each once. Raises `ModelNotFound`."""
+        with self._database.read() as session:
+            ledger = Ledger(session, self.blobs)
+            rows = [ledger.get(_parsed(name))] if name else session.scalars(select(Model).order_by(Model.id))
+            files = {file.blob.id: file.blob for row in rows for file in row.files}
+            return [reference_of(blob, self.blobs) for blob in files.values()]
+
+    def restamp(self, reference: Reference) -> None:
+        """Note that a file has been read and is right, whenever it was last written to."""
+        path = STORED if reference.path == self.blobs.path(reference.digest) else str(reference.path)
+        stamp = Stamp.of(reference.path)
+        with self._database.write() as session:
+            known = update(Blob).where(Blob.digest == reference.digest, Blob.path == path)
+            session.execute(known.values(size=stamp.size, mtime_ns=stamp.mtime_ns))
+
+    def prune(self, downloads: bool = False) -> tuple[int, int]:
+        """Remove files of the store that nothing uses; with `downloads` also what unfinished pulls have fetched.
+
+        Returns how many files and bytes went. No pull may run meanwhile.
+        """
+        with self._database.write() as session:
+            used = set(session.scalars(select(Blob.digest).where(Blob.path == STORED)))
+            bundles = set(session.scalars(select(Bundle.path)))
+            if downloads:
+                session.execute(delete(Pull))
+                session.execute(delete(Download).where(Download.state == WANTED))
+            used |= set(session.scalars(select(Download.digest).join(Pull, Pull.key == Download.key)))
+            return prune(self.home, {digest for digest in used if digest}, bundles, downloads)
 
     def stored(self, digest: str) -> bool:
         """Whether the store has a file of its own with these bytes. Raises `InvalidDigest`."""

@@ -46,14 +46,17 @@ class Checksums:
 
 
 class Partial:
-    """The file at `path`, of which there will be `size` bytes. One process may have it open."""
+    """The file at `path`, of which there will be `size` bytes. One process may write it."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self, path: Path, size: int, *, writes: bool = True) -> None:
         self.path = path
         self.size = size
-        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if writes:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            self._file = path.open("rb", buffering=0)
         self._begin()
 
     def __enter__(self) -> "Partial":

@@ -76,6 +76,10 @@ class Pulls:
     def _journal(self) -> Journal:
         return self._registry.journal
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
     async def follow(self, request: Request) -> AsyncGenerator[Event, None]:
         """Pull a model, or join those who pull it. Ends with the model; closing it leaves, and the last one stops it.
 
@@ -232,9 +236,8 @@ async def _events(shared: Shared) -> AsyncGenerator[Event, None]:
     """What is new in a pull, looked at again and again until it is done."""
     before = after = 0
     reported: dict[str, int] = {}
-    done = asyncio.wrap_future(shared.done)
     while True:
-        ended = done.done()
+        ended = shared.done.done()
         pull = shared.pull
         for status in pull.before[before:]:
             before += 1
@@ -247,9 +250,9 @@ async def _events(shared: Shared) -> AsyncGenerator[Event, None]:
             after += 1
             yield Said(status)
         if ended:
-            yield await done
+            yield shared.done.result()
             return
-        await asyncio.wait([done], timeout=TICK)
+        await asyncio.sleep(TICK)
 
 
 def _arrived(file: FileProgress) -> Arrived:

@@ -1,0 +1,167 @@
+"""`ktd pull` against a real daemon process and a hub on loopback, killed wherever it stands."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import KTD, CommandLine
+from fake_hub import FakeHub, Repo
+from pulling import BASE, MODEL, STEM, big, r1
+
+from ktd.registry.store import Registry
+
+BIG = "ns/Big-GGUF:Q8_0"
+
+
+@pytest.fixture
+def hub(tmp_path) -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        hub.repos["unsloth/DeepSeek-R1-GGUF"] = r1(tmp_path)
+        hub.repos["deepseek-ai/DeepSeek-R1"] = BASE
+        hub.repos["ns/Big-GGUF"] = Repo(big("Big-Q8_0.gguf").files | big("Big-Q4_K_M.gguf", 1).files)
+        yield hub
+
+
+class Daemon:
+    """A daemon process on a port of its own, which a test may kill and start again."""
+
+    def __init__(self, home: Path, hub: FakeHub) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.home = home
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ktd = CommandLine(home, self.url)
+        self.ktd.env |= {"HF_ENDPOINT": hub.url, "MODELSCOPE_DOMAIN": hub.url}
+        self.process: subprocess.Popen[str]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [*KTD, "serve"], env=self.ktd.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert self.process.stdout
+        assert "listens on" in self.process.stdout.readline()
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path) as reply:
+            return json.loads(reply.read())
+
+    def stop(self) -> str:
+        self.process.terminate()
+        return self.process.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def daemon(tmp_path, hub) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path / "home", hub)
+    daemon.start()
+    yield daemon
+    if daemon.process.poll() is None:
+        assert daemon.stop() == ""
+
+
+def test_pull_and_what_belongs_to_it(daemon, hub):
+    ktd = daemon.ktd
+    pulled = ktd("pull", MODEL)
+    assert pulled.returncode == 0, pulled.stderr
+    lines = pulled.stderr.splitlines()
+    assert lines[0] == "pulling manifest"
+    assert lines[1].startswith("UD-IQ1_S: 1312 B in 3 files from Hugging Face, 1312 B to fetch, ")
+    assert re.match(r"(fits|TOO LARGE for) this machine: about 26\d MB of memory needed, ", lines[2])
+    assert lines[-3:] == ["verifying sha256 digest", "writing manifest", "success"]
+    assert [line.split()[-1] for line in lines[3:6]] == [
+        f"{STEM}/{STEM}-0000{number}-of-00003.gguf" for number in (1, 2, 3)
+    ]
+    assert MODEL in ktd("list").stdout
+    unknown = ktd("pull", "ns/Big-GGUF:Q6_K")
+    assert (unknown.returncode, "Error: ns/Big-GGUF has no Q6_K; it has:" in unknown.stderr) == (1, True)
+    table = ktd("quants", "ns/Big-GGUF").stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["QUANT", "Q4_K_M", "Q8_0"]
+    found = json.loads(ktd("search", "deepseek", "--json").stdout)
+    assert {one["source"] for one in found} == {"huggingface", "modelscope"}
+    assert ktd("downloads").stdout.split() == ["NAME", "STATE", "DONE", "SIZE", "SINCE"]
+
+
+def test_killed_anywhere_nothing_is_lost_and_nothing_half_there(daemon, hub):
+    """Rows and files agree after every SIGKILL, and each attempt goes on where the one before was killed."""
+    hub.pace = 0.002  # four MiB take half a second
+    dice, record = random.Random(7), None
+    size = len(hub.repos["ns/Big-GGUF"].files["Big-Q8_0.gguf"])
+    for _ in range(3):
+        client = daemon.ktd.start("pull", BIG)
+        time.sleep(dice.uniform(0.2, 1.0))
+        daemon.kill()
+        client.communicate()
+        agree(daemon.home)
+        daemon.start()
+    pulled = daemon.ktd("pull", BIG)
+    assert pulled.returncode == 0, pulled.stderr
+    agree(daemon.home)
+    with Registry.open(daemon.home) as registry:
+        record = registry.present(BIG)
+    assert record.files[0].read_bytes() == hub.repos["ns/Big-GGUF"].files["Big-Q8_0.gguf"]
+    assert hub.sent < 3 * size  # beginning anew each time would have cost more
+    assert daemon.get("/api/downloads") == {"downloads": []}
+
+
+def agree(home: Path) -> None:
+    """Every blob is what its name says; every model's files are there; the database is sound."""
+    for path in (home / "blobs").iterdir():
+        assert path.name == f"sha256-{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    connection = sqlite3.connect(home / "registry.db")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+    with Registry.open(home) as registry:
+        for record in registry.list():
+            registry.present(record.name)
+
+
+def test_ctrl_c_stops_the_download_and_the_next_pull_goes_on(daemon, hub):
+    hub.pace = 0.01
+    client = daemon.ktd.start("pull", BIG)
+    part = daemon.home / "downloads"
+    wait(lambda: any(path.stat().st_size for path in part.glob("*.part")))
+    client.send_signal(signal.SIGINT)
+    client.communicate()
+    assert client.returncode == 130
+    wait(lambda: daemon.get("/api/downloads")["downloads"][0]["state"] == "stopped")
+    [stopped] = daemon.get("/api/downloads")["downloads"]
+    assert 0 < stopped["completed"] < stopped["total"]
+    hub.pace = 0
+    assert daemon.ktd("downloads", "resume", BIG).returncode == 0
+    wait(lambda: BIG in {model["name"] for model in daemon.get("/api/tags")["models"]})
+    assert hub.fetched("Big-Q8_0.gguf")[-1].range.startswith("bytes=")
+
+
+def test_the_api_answers_while_a_download_runs(daemon, hub):
+    hub.pace = 0.01
+    client = daemon.ktd.start("pull", BIG)
+    wait(lambda: any((daemon.home / "downloads").glob("*.part")))
+    assert daemon.get("/api/tags")["models"]
+    daemon.stop()
+    assert "was stopped" in client.communicate()[1]
+    daemon.start()
+
+
+def wait(condition) -> None:
+    limit = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
