@@ -22,6 +22,7 @@ COMMANDS = {
     "search": "Find models at the hubs",
     "quants": "Show which quants a repository has, and which fit here",
     "import": "Add a model from GGUF files, in place",
+    "create": "Make a model from a Modelfile",
     "cp": "Give a model a second name",
     "rm": "Remove models",
     "verify": "Check files against their digests, and repair them",

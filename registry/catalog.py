@@ -14,6 +14,8 @@ from ktd.registry.sources.hub import Found, Hub, Listing
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
 
+PATIENCE = 8.0  # seconds for an answer to a search
+
 
 @dataclass(frozen=True, slots=True)
 class Quant:
@@ -43,9 +45,7 @@ class Catalog:
     async def search(self, query: str, limit: int) -> tuple[list[Found], list[str]]:
         """What both hubs find, and what kept one of them from answering. Raises when neither answers."""
         hubs = self._hubs.all()
-        answers = await asyncio.gather(
-            *(asyncio.to_thread(hub.search, query, limit) for hub in hubs), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(_search(hub, query, limit) for hub in hubs), return_exceptions=True)
         found, problems = list[Found](), list[PullError]()
         for answer in answers:
             if isinstance(answer, PullError):
@@ -89,6 +89,14 @@ class Catalog:
         )
         architecture = metadata.text("general.architecture", None) if metadata else None
         return Quants(listing.repo, hub.name, architecture, rows)
+
+
+async def _search(hub: Hub, query: str, limit: int) -> list[Found]:
+    """The hubs' clients ask again and again; nobody waits that long for half of an answer."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(hub.search, query, limit), PATIENCE)
+    except TimeoutError as error:
+        raise HubUnreachable(f"{hub.label} ({hub.endpoint}) does not answer") from error
 
 
 async def _headers(hub: Hub, listing: Listing, there: Sequence[Variant]) -> list[Shard]:

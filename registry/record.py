@@ -41,3 +41,14 @@ class ModelRecord:
     parameters: dict[str, Parameter]
     bundle: Path | None
     messages: tuple[tuple[str, str], ...] = ()  # role and text, put before every conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a model made from another has of its own; None leaves what there is."""
+
+    template: str | None = None
+    system: str | None = None
+    license: str | None = None
+    parameters: dict[str, Parameter] = field(default_factory=dict)  # added to what there is
+    messages: tuple[tuple[str, str], ...] | None = None

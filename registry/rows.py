@@ -11,7 +11,7 @@ from typing import Any
 from ktd.registry.blobs import Blobs
 from ktd.registry.importer import Candidate
 from ktd.registry.names import ModelName
-from ktd.registry.record import Details, ModelRecord
+from ktd.registry.record import Changes, Details, ModelRecord
 from ktd.registry.reference import Reference, Stamp
 from ktd.registry.tables import STORED, Blob, Model, ModelFile
 
@@ -20,13 +20,26 @@ WEIGHTS = "weights"
 
 def manifest_digest(candidate: Candidate, references: Sequence[Reference]) -> str:
     """64 hex digits over all that makes the model answer as it does; equal models have equal digests."""
+    files = [reference.digest for reference in references]
+    return _digest(files, candidate.template, candidate.license, candidate.parameters)
+
+
+def row_digest(row: Model) -> str:
+    """`manifest_digest` of a model whose texts may have been changed."""
+    extra = {"system": row.system, "messages": row.messages}
+    files = [file.blob.digest for file in row.files]
+    changed = {name: value for name, value in extra.items() if value}
+    return _digest(files, row.template, row.license, row.parameters, **changed)
+
+
+def _digest(files: Sequence[str], template: str | None, license: str | None, parameters: Any, **extra: Any) -> str:
     manifest = {
-        "files": [[WEIGHTS, reference.digest] for reference in references],
-        "template": candidate.template,
-        "license": candidate.license,
-        "parameters": candidate.parameters,
+        "files": [[WEIGHTS, digest] for digest in files],
+        "template": template,
+        "license": license,
+        "parameters": parameters,
     }
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    canonical = json.dumps(manifest | extra, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -54,6 +67,19 @@ def copied(row: Model) -> Model:
         modified_at=datetime.now(UTC),
         files=[ModelFile(role=file.role, ordinal=file.ordinal, blob=file.blob) for file in row.files],
     )
+
+
+def changed(row: Model, changes: Changes) -> Model:
+    """A model like another, with texts of its own, in a row without a name."""
+    made = copied(row)
+    made.template = row.template if changes.template is None else changes.template
+    made.system = row.system if changes.system is None else changes.system
+    made.license = row.license if changes.license is None else changes.license
+    made.parameters = row.parameters | changes.parameters
+    if changes.messages is not None:
+        made.messages = [{"role": role, "content": text} for role, text in changes.messages]
+    made.digest = row_digest(made)
+    return made
 
 
 def name_columns(name: ModelName) -> dict[str, Any]:

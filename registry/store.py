@@ -8,18 +8,19 @@ from types import TracebackType
 from sqlalchemy import delete, select, update
 
 from ktd.engine.gguf import Gguf, GGUFError
-from ktd.registry.blobs import Blobs
+from ktd.registry.blobs import Blobs, digest_hex
 from ktd.registry.database import Database
 from ktd.registry.demo import DEMO, DEMO_MARK, demo_folder
-from ktd.registry.errors import DatabaseError, ModelBroken, ModelNotFound
+from ktd.registry.details import capabilities
+from ktd.registry.errors import DatabaseError, FileGone, ModelBroken, ModelNotFound
 from ktd.registry.importer import Candidate, read_candidate
 from ktd.registry.ledger import Ledger
 from ktd.registry.names import ModelName
 from ktd.registry.prune import prune
 from ktd.registry.pulls.journal import WANTED, Journal
-from ktd.registry.record import ModelRecord
+from ktd.registry.record import Changes, ModelRecord
 from ktd.registry.reference import Cancelled, Meter, Progress, Reference, Stamp, fingerprint, stamped
-from ktd.registry.rows import WEIGHTS, copied, manifest_digest, model_row, record_of, reference_of
+from ktd.registry.rows import WEIGHTS, changed, copied, manifest_digest, model_row, record_of, reference_of
 from ktd.registry.tables import STORED, Blob, Bundle, Download, Mark, Model, ModelFile, Pull
 
 Name = str | ModelName
@@ -194,6 +195,27 @@ class Registry:
                 row = copied(row)
                 ledger.put(row, target)
             return record_of(row, self.blobs)
+
+    def create(self, name: Name, source: Name, changes: Changes) -> ModelRecord:
+        """A model with the files of another and texts of its own, in place of what has that name now."""
+        origin, target = _parsed(source), _parsed(name)
+        with self.header(origin) as gguf:
+            able = None if changes.template is None else capabilities(gguf, changes.template)
+        with self._database.write() as session:
+            ledger = Ledger(session, self.blobs)
+            row = changed(ledger.get(origin), changes)
+            if able is not None:
+                row.capabilities = list(able)
+            ledger.put(row, target)
+            return record_of(row, self.blobs)
+
+    def blob(self, digest: str) -> Reference:
+        """A file of the store. Raises `InvalidDigest`, `FileGone`."""
+        path = self.blobs.path(digest)
+        try:
+            return Reference(path, f"sha256:{digest_hex(digest)}", Stamp.of(path))
+        except OSError as error:
+            raise FileGone(f"there is no blob {digest}; upload it first") from error
 
     def ensure_demo(self) -> ModelRecord | None:
         """Register the demo model in a new home, and follow its files when an upgrade changes or moves them.

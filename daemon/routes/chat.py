@@ -33,7 +33,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))
     from_ollama.refuse_unsupported(body)
-    ask = from_ollama.chat(body, record.system)
+    ask = from_ollama.chat(body, record.system, record.messages)
     check(record, ask, body.model)
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     if body.stream:

@@ -25,7 +25,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         raise BadRequest("model is required")
     from_openai.refuse_unsupported(body)
     record = await present(request.app, body.model)
-    ask = from_openai.chat(body, record.system)
+    ask = from_openai.chat(body, record.system, record.messages)
     check(record, ask, body.model)
     conditions = terms(from_openai.USUAL, record.parameters, from_openai.options(body))
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)

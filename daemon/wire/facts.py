@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ktd.daemon.wire import ollama, to_ollama
+from ktd.registry.modelfile import parameter_lines, written
 from ktd.registry.record import ModelRecord
 
 LEFT_OUT = ("general.name", "tokenizer.chat_template")
@@ -19,9 +20,9 @@ def facts(
     """Reads the arrays of the metadata, which must still be open."""
     info = {key: _plain(value, verbose) for key, value in metadata.items() if key not in LEFT_OUT}
     info["general.parameter_count"] = record.details.parameter_count
-    parameters = "\n".join(f"{name:<30} {value}" for name, value in _parameters(record))
+    parameters = "\n".join(f"{name:<30} {value}" for name, value in parameter_lines(record.parameters))
     return ollama.ModelFacts(
-        modelfile=_modelfile(record),
+        modelfile=written(record),
         template=record.template or "",
         details=to_ollama.details(record.details),
         model_info=info,
@@ -40,18 +41,3 @@ def _plain(value: Any, verbose: bool) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value.to_list() if verbose or len(value) <= LONGEST_ARRAY else []
-
-
-def _parameters(record: ModelRecord) -> Iterable[tuple[str, str]]:
-    for name, value in record.parameters.items():
-        for item in value if isinstance(value, list) else [value]:
-            yield name, f'"{item}"' if isinstance(item, str) else f"{item:g}"
-
-
-def _modelfile(record: ModelRecord) -> str:
-    lines = [f"FROM {record.name}"]
-    for keyword, text in (("TEMPLATE", record.template), ("SYSTEM", record.system), ("LICENSE", record.license)):
-        if text:
-            lines.append(f'{keyword} """{text}"""')
-    lines += [f"PARAMETER {name} {value}" for name, value in _parameters(record)]
-    return "\n".join(lines) + "\n"

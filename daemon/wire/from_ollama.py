@@ -11,12 +11,14 @@ from ktd.daemon.wire import ollama
 LEVELS = ("high", "medium", "low", "max")
 MOST_TOP_LOGPROBS = 20
 
+Examples = tuple[tuple[str, str], ...]  # role and text, as a ModelRecord has them
 
-def chat(request: ollama.ChatRequest, system: str | None) -> Chat:
+
+def chat(request: ollama.ChatRequest, system: str | None, examples: Examples = ()) -> Chat:
     """Raises BadRequest."""
     messages = tuple(_message(message) for message in request.messages)
     think, effort = thinking(request.think)
-    return Chat(with_system(messages, system), tuple(request.tools), think, effort)
+    return Chat(with_system(messages, system, examples), tuple(request.tools), think, effort)
 
 
 def prompt(request: ollama.GenerateRequest, system: str | None) -> Chat | Raw:
@@ -28,8 +30,9 @@ def prompt(request: ollama.GenerateRequest, system: str | None) -> Chat | Raw:
     return Chat(with_system((message,), request.system or system), (), think, effort)
 
 
-def with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
-    """The model's own system prompt goes first, unless the client brought one."""
+def with_system(messages: tuple[Message, ...], system: str | None, examples: Examples = ()) -> tuple[Message, ...]:
+    """The model's own example messages go before the client's; its system prompt first, unless there is one."""
+    messages = (*(Message(role, text) for role, text in examples), *messages)
     if not system or (messages and messages[0].role == "system"):
         return messages
     return (Message("system", system), *messages)

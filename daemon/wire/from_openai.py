@@ -6,7 +6,7 @@ from typing import Any
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import openai
-from ktd.daemon.wire.from_ollama import arguments, with_system
+from ktd.daemon.wire.from_ollama import Examples, arguments, with_system
 
 EFFORTS = {
     "minimal": "low",
@@ -21,7 +21,7 @@ ROLES = {"developer": "system"}
 USUAL = {"temperature": 1.0, "top_p": 1.0}  # where neither the request nor the model says otherwise
 
 
-def chat(request: openai.ChatRequest, system: str | None) -> Chat:
+def chat(request: openai.ChatRequest, system: str | None, examples: Examples = ()) -> Chat:
     """Raises BadRequest."""
     if not request.messages:
         raise BadRequest("[] is too short - 'messages'")
@@ -29,7 +29,7 @@ def chat(request: openai.ChatRequest, system: str | None) -> Chat:
     messages = tuple(_message(message, names) for message in request.messages)
     think, effort = thinking(request.reasoning_effort or request.reasoning.effort)
     tools = () if request.tool_choice == "none" else tuple(request.tools)
-    return Chat(with_system(messages, system), tools, think, effort)
+    return Chat(with_system(messages, system, examples), tools, think, effort)
 
 
 def options(request: openai.ChatRequest) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Quants(msgspec.Struct):
 
 
 class CreateRequest(msgspec.Struct):
-    """Of /api/create."""
+    """Of /api/create. `modelfile` is what Ollama once took, and ktd's own command line sends."""
 
     model: str = ""
     name: str = ""
@@ -96,6 +96,7 @@ class CreateRequest(msgspec.Struct):
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
     quantize: str = ""
     quantization: str = ""
+    modelfile: str = ""
 
 
 class VerifyRequest(msgspec.Struct):

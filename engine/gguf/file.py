@@ -18,6 +18,7 @@ class Gguf:
         self.paths = tuple(shard.path for shard in shards)
         self.metadata = shards[0].metadata
         self.tensors = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+        self.spans = shards[0].spans
         self.size = sum(shard.size for shard in shards)
         self._maps: dict[int, mmap.mmap] = {}
 

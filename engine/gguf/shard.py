@@ -2,7 +2,8 @@
 
 import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +48,7 @@ class Shard:
     metadata: Metadata
     tensors: tuple[Tensor, ...]
     size: int
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # of each key's entry: its first byte, and past
 
 
 def read_shard(path: Path, index: int = 0) -> Shard:
@@ -58,10 +60,11 @@ def read_shard(path: Path, index: int = 0) -> Shard:
 def parse(cursor: Cursor, index: int = 0) -> Shard:
     """Parse a header from where the cursor stands, the file's first byte."""
     tensors, keys = _preamble(cursor)
-    values = _values(cursor, keys)
+    values, spans = _values(cursor, keys)
     infos = [_info(cursor, number) for number in range(tensors)]
     metadata = Metadata(cursor.path, values)
-    return Shard(cursor.path, metadata, _placed(cursor, infos, _alignment(cursor, metadata), index), cursor.size)
+    placed = _placed(cursor, infos, _alignment(cursor, metadata), index)
+    return Shard(cursor.path, metadata, placed, cursor.size, spans)
 
 
 def _preamble(cursor: Cursor) -> tuple[int, int]:
@@ -85,15 +88,18 @@ def _refuse_version(cursor: Cursor, version: int) -> NoReturn:
     cursor.fail(f"is GGUF version {version}; versions 2 and 3 are read")
 
 
-def _values(cursor: Cursor, count: int) -> dict[str, Value]:
+def _values(cursor: Cursor, count: int) -> tuple[dict[str, Value], dict[str, tuple[int, int]]]:
     values: dict[str, Value] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for number in range(count):
+        start = cursor.position
         key = _name(cursor, f"metadata key {number}", MAX_KEY)
         if key in values:
             cursor.fail(f"metadata key {key!r} occurs twice")
         where = f"metadata key {key!r}"
         values[key] = _value(cursor, _value_type(cursor, where), where)
-    return values
+        spans[key] = start, cursor.position
+    return values, spans
 
 
 def _name(cursor: Cursor, what: str, limit: int) -> str:

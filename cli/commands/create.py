@@ -1,0 +1,51 @@
+import os
+import re
+from pathlib import Path
+
+import click
+
+from ktd.cli import session
+from ktd.cli.client import Client, CliError, Record
+
+FROM = re.compile(r"^\s*FROM\s+(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+PATH = re.compile(r"[/.~]|.*\.gguf$", re.IGNORECASE)
+
+
+@click.command("create")
+@click.argument("model")
+@click.option("-f", "--file", "modelfile", metavar="FILE", type=click.Path(path_type=Path), default="Modelfile")
+@click.option("-q", "--quantize", metavar="TYPE", help="Make weights smaller: Q8_0, Q4_0, Q5_1 and the like.")
+def command(model: str, modelfile: Path, quantize: str | None) -> None:
+    """Make a model from a Modelfile: another model, or a GGUF file, with texts and parameters of its own.
+
+    \b
+      ktd create pirate -f pirate.Modelfile
+      ktd create lite-q8 -q Q8_0           with FROM ./lite-f16.gguf in ./Modelfile
+
+    A GGUF file that FROM names stays where it is. A model that is not here is pulled.
+    """
+    try:
+        text = modelfile.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"cannot read {modelfile}: {error}") from None
+    body: Record = {"model": model, "modelfile": text} | ({"quantize": quantize} if quantize else {})
+    session.run(lambda client: make(client, body, files(text, modelfile.parent)))
+
+
+async def make(client: Client, body: Record, paths: list[str]) -> None:
+    from ktd.cli import progress, transfer
+
+    if paths:
+        await progress.show(client.stream("/api/import", {"paths": paths, "name": body["model"]}, local=True))
+        body |= {"from": body["model"]}
+    await transfer.show(client.stream("/api/create", body))
+
+
+def files(text: str, folder: Path) -> list[str]:
+    """The files that FROM lines name, as absolute paths; none when it names a model or an uploaded file."""
+    named = [value.strip("\"'") for value in FROM.findall(text)]
+    found = [os.path.abspath(folder / Path(value).expanduser()) for value in named if PATH.match(value)]
+    for path in found:
+        if not os.path.exists(path):
+            raise CliError(f"FROM names {path}, which is not there")
+    return found

@@ -1,0 +1,160 @@
+"""POST /api/create: a model out of another (pulled when it is not here) or out of uploaded files."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.chat.options import terms
+from ktd.daemon.errors import BadRequest, NotSupported
+from ktd.daemon.routes.pull import FORM, pull_lines
+from ktd.daemon.streams import stream
+from ktd.daemon.wire import pulls
+from ktd.daemon.wire.decode import decode
+from ktd.registry.create import Recipe, create
+from ktd.registry.errors import InvalidDigest, InvalidName, ModelNotFound
+from ktd.registry.modelfile import ROLES, parse
+from ktd.registry.names import ModelName
+from ktd.registry.parameters import checked
+from ktd.registry.pulls.journal import Request
+from ktd.registry.quantize import target_named
+from ktd.registry.record import Changes
+
+GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.[A-Za-z]|\$|(?:if|range|end|else|with|define|block)\b)")
+
+
+async def make(request: web.Request) -> web.StreamResponse:
+    body = decode(await request.read(), pulls.CreateRequest)
+    recipe = _recipe(request.app, _unfolded(body))
+    lines = _lines(request.app, recipe)
+    if body.stream:
+        return await stream(request, lines, FORM)
+    async with aclosing(lines):
+        async for _ in lines:
+            pass
+    return replies.json(pulls.Status("success"))
+
+
+def _unfolded(body: pulls.CreateRequest) -> pulls.CreateRequest:
+    """The request with its Modelfile taken apart into fields; fields that were given win."""
+    if not body.modelfile:
+        return body
+    file = parse(body.modelfile)
+    if len(file.sources) != 1:
+        raise BadRequest("FROM must name one model, or one uploaded file as @sha256:...")
+    source = file.sources[0]
+    uploaded = source.startswith("@")
+    named = {} if uploaded else {"from_": body.from_ or source}
+    return msgspec.structs.replace(
+        body,
+        **named,
+        files=body.files or ({"model.gguf": source[1:]} if uploaded else {}),
+        template=body.template or file.template or "",
+        system=body.system or file.system or "",
+        license=body.license or list(file.licenses),
+        parameters=file.parameters | body.parameters,
+        messages=body.messages or [{"role": role, "content": text} for role, text in file.messages],
+    )
+
+
+def _recipe(app: web.Application, body: pulls.CreateRequest) -> Recipe:
+    """Raises BadRequest."""
+    name = _name(body.model or body.name)
+    if body.adapters:
+        raise NotSupported("this version of ktd does not support adapters")
+    if not body.from_ and not body.files:
+        raise BadRequest("neither 'from' or 'files' was specified")
+    quantization = body.quantize or body.quantization
+    if quantization:
+        target_named(quantization)
+    return Recipe(
+        name=name,
+        changes=_changes(body),
+        source=_name(body.from_) if body.from_ else None,
+        files=_digests(app, body.files),
+        quantization=quantization or None,
+    )
+
+
+def _name(text: str) -> ModelName:
+    try:
+        return ModelName.parse(text)
+    except InvalidName as error:
+        raise BadRequest("invalid model name") from error
+
+
+def _digests(app: web.Application, files: Mapping[str, str]) -> list[str]:
+    """The digests of the files in the order of their names, which is that of shards."""
+    found = []
+    for path, text in sorted(files.items()):
+        if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+            raise BadRequest("file path must be relative")
+        digest = text.lower().replace("sha256-", "sha256:", 1)
+        try:
+            app[keys.REGISTRY].blobs.path(digest)
+        except InvalidDigest as error:
+            raise BadRequest("invalid digest format") from error
+        found.append(digest)
+    return found
+
+
+def _changes(body: pulls.CreateRequest) -> Changes:
+    if GO_TEMPLATE.search(body.template):
+        raise NotSupported("the template is one of Go's; ktd runs Jinja templates, and takes the model's own without")
+    parameters = checked(body.parameters)
+    terms(parameters)  # values out of range are refused now, not at the first chat
+    license = "\n\n".join(body.license) if isinstance(body.license, list) else body.license
+    return Changes(
+        template=body.template or None,
+        system=body.system or None,
+        license=license or None,
+        parameters=parameters,
+        messages=_messages(body.messages) if body.messages else None,
+    )
+
+
+def _messages(given: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for message in given:
+        role, content = message.get("role"), message.get("content")
+        if role not in ROLES or not isinstance(content, str):
+            raise BadRequest('message role must be one of "system", "user", or "assistant", its content text')
+        found.append((role, content))
+    return tuple(found)
+
+
+async def _lines(app: web.Application, recipe: Recipe) -> AsyncGenerator[pulls.Status, None]:
+    if recipe.source is not None:
+        async for line in _found(app, recipe.source):
+            yield line
+    said: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def say(text: str) -> None:
+        loop.call_soon_threadsafe(said.put_nowait, text)
+
+    work = asyncio.create_task(asyncio.to_thread(create, app[keys.REGISTRY], recipe, say))
+    work.add_done_callback(lambda _: said.put_nowait(None))
+    try:
+        while (text := await said.get()) is not None:
+            yield pulls.Status(text)
+    finally:
+        await asyncio.wait([work])
+    work.result()
+    yield pulls.Status("success")
+
+
+async def _found(app: web.Application, source: ModelName) -> AsyncGenerator[pulls.Status, None]:
+    """Pull a model that is not here."""
+    try:
+        await asyncio.to_thread(app[keys.REGISTRY].find, source)
+    except ModelNotFound:
+        async with aclosing(pull_lines(app, Request(source))) as lines:
+            async for line in lines:
+                if line.status != "success":
+                    yield line
