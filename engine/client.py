@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +21,7 @@ from ktd.engine.memory import available_memory
 from ktd.engine.messages import (
     Cancel,
     Delta,
+    Detokenize,
     Done,
     Failed,
     FromWorker,
@@ -29,6 +32,9 @@ from ktd.engine.messages import (
     Prompt,
     Refused,
     Sampling,
+    Text,
+    Tokenize,
+    Tokens,
 )
 from ktd.engine.models import SUPPORTED
 
@@ -44,6 +50,9 @@ __all__ = [
 ]
 
 ARCHITECTURES = tuple(SUPPORTED)  # what a worker can load, by GGUF's names
+
+Reply = Delta | Done | Tokens | Text | Failed
+Asked = TypeVar("Asked", bound=Job | Tokenize | Detokenize)
 
 OUTPUT_KEPT = 4096  # bytes of a worker's last words
 EXIT_WAIT = 5.0  # seconds between the end of a worker's socket and its exit, before it is killed
@@ -85,8 +94,8 @@ class WorkerHandle:
         self._writer = writer
         self._output = _Output(process)
         self._receiver: asyncio.Task[None] | None = None
-        self._jobs: dict[int, asyncio.Queue[Delta | Done | Failed | None]] = {}
-        self._last_job = 0
+        self._asked: dict[int, asyncio.Queue[Reply | None]] = {}
+        self._last_id = 0
         self._death: str | None = None
 
     @property
@@ -117,20 +126,29 @@ class WorkerHandle:
 
         Raises JobFailed or WorkerDied.
         """
-        job = self._new_job(prompt, sampling)
-        records = self._jobs[job.id] = asyncio.Queue()
+        job = Job(self._next_id(), prompt, sampling)
         try:
-            await self._send(job)
-            while (record := await records.get()) is not None:
-                if isinstance(record, Failed):
-                    raise JobFailed(record.kind, record.message)
-                yield record
-                if isinstance(record, Done):
-                    return
-            raise WorkerDied(self._death)
+            async with aclosing(self._replies(job)) as replies:
+                async for record in replies:
+                    if isinstance(record, Delta | Done):
+                        yield record
         finally:
-            if self._jobs.pop(job.id, None) is not None and self.alive:
+            if self._asked.pop(job.id, None) is not None and self.alive:
                 self._writer.write(frames.encode(Cancel(job.id)))
+
+    async def tokenize(self, prompt: Prompt, bos: bool = True) -> tuple[int, ...]:
+        """The tokens that a prompt is read as. Raises JobFailed or WorkerDied."""
+        async with aclosing(self._replies(Tokenize(self._next_id(), prompt, bos))) as replies:
+            record = await anext(replies)
+        assert isinstance(record, Tokens)
+        return record.tokens
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> str:
+        """The text of tokens, special ones included. Raises JobFailed or WorkerDied."""
+        async with aclosing(self._replies(Detokenize(self._next_id(), tokens))) as replies:
+            record = await anext(replies)
+        assert isinstance(record, Text)
+        return record.text
 
     async def close(self) -> None:
         """End the process, give back its memory, and wait until that is done."""
@@ -143,17 +161,26 @@ class WorkerHandle:
         else:
             await self._receiver
 
-    def _new_job(self, prompt: Prompt, sampling: Sampling) -> Job:
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _replies(self, request: Job | Tokenize | Detokenize) -> AsyncGenerator[Reply, None]:
+        """What the worker says to one request. Raises JobFailed or WorkerDied."""
         if self._death is not None:
             raise WorkerDied(self._death)
-        self._last_job += 1
-        job = Job(self._last_job, prompt, sampling)
-        try:  # a record is not checked when it is made, and a bad one must not reach the worker
-            return msgspec.msgpack.decode(msgspec.msgpack.encode(job), type=Job)
-        except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
-            raise JobFailed("bad_request", str(error)) from error
+        checked = _checked(request)
+        records = self._asked[request.id] = asyncio.Queue()
+        await self._send(checked)
+        while (record := await records.get()) is not None:
+            if isinstance(record, Failed):
+                raise JobFailed(record.kind, record.message)
+            yield record
+            if not isinstance(record, Delta):
+                return
+        raise WorkerDied(self._death)
 
-    async def _send(self, record: Load | Job) -> None:
+    async def _send(self, record: Load | Job | Tokenize | Detokenize) -> None:
         try:
             self._writer.write(frames.encode(record))
             await self._writer.drain()
@@ -164,13 +191,13 @@ class WorkerHandle:
 
     async def _receive(self) -> None:
         """Hand every record to its job until the worker ends, then tell all jobs."""
-        while isinstance(record := await self._next(), Delta | Done | Failed):
-            if (queue := self._jobs.get(record.id)) is not None:
+        while isinstance(record := await self._next(), Reply):
+            if (queue := self._asked.get(record.id)) is not None:
                 queue.put_nowait(record)
                 if not isinstance(record, Delta):
-                    del self._jobs[record.id]
+                    del self._asked[record.id]
         await self._end()
-        for queue in self._jobs.values():
+        for queue in self._asked.values():
             queue.put_nowait(None)
 
     async def _next(self) -> FromWorker | None:
@@ -196,6 +223,14 @@ class WorkerHandle:
         if self._death is None:
             self._death = f"the engine worker {_ending(code)}" + (f"; it last wrote: {output}" if output else "")
         return self._death
+
+
+def _checked(request: Asked) -> Asked:
+    """A record is not checked when it is made, and a bad one must not reach the worker. Raises JobFailed."""
+    try:
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(request), type=type(request))
+    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
+        raise JobFailed("bad_request", str(error)) from error
 
 
 class _Output:

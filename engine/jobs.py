@@ -13,7 +13,20 @@ from ktd.engine.answer import Answer
 from ktd.engine.errors import JobFailed
 from ktd.engine.executor import STEP_TOKENS
 from ktd.engine.loader import OpenModel
-from ktd.engine.messages import Delta, Done, Failed, FailureKind, FinishReason, Job, Prompt, Sampling
+from ktd.engine.messages import (
+    Delta,
+    Detokenize,
+    Done,
+    Failed,
+    FailureKind,
+    FinishReason,
+    Job,
+    Prompt,
+    Sampling,
+    Text,
+    Tokenize,
+    Tokens,
+)
 from ktd.engine.pages import PagePool
 from ktd.engine.placement import PAGE_TOKENS
 from ktd.engine.scheduler import Chunk, Scheduler, batch_of
@@ -63,6 +76,20 @@ class Jobs:
         self.scheduler.add(running.sequence)
         return []
 
+    def tokenize(self, request: Tokenize) -> Tokens | Failed:
+        """As a job would read it, but of any number of tokens that may come near the context."""
+        try:
+            return Tokens(request.id, tuple(self._read(request.prompt, request.bos)))
+        except JobFailed as error:
+            return Failed(request.id, error.kind, str(error))
+
+    def detokenize(self, request: Detokenize) -> Text | Failed:
+        try:
+            self._check(request.tokens)
+        except JobFailed as error:
+            return Failed(request.id, error.kind, str(error))
+        return Text(request.id, self._model.tokenizer.decode(request.tokens))
+
     def cancel(self, id: int) -> list[Record]:
         running = self._running.get(id)
         return [] if running is None else self._finish(running, "cancelled")
@@ -95,15 +122,25 @@ class Jobs:
         return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit)
 
     def _encode(self, prompt: Prompt) -> list[int]:
+        tokens = self._read(prompt, bos=True)
+        if not tokens:
+            raise JobFailed("bad_request", "the prompt is empty")
+        if len(tokens) >= self._model.context:
+            raise _too_long(str(len(tokens)), self._model.context)
+        return tokens
+
+    def _read(self, prompt: Prompt, bos: bool) -> list[int]:
         tokenizer, context = self._model.tokenizer, self._model.context
         if len(prompt.text) > context * tokenizer.longest:  # sure to be too long: not worth the time to know
             raise _too_long(f"at least {-(-len(prompt.text) // tokenizer.longest)}", context)
-        tokens = tokenizer.encode(prompt.text)
-        if not tokens:
-            raise JobFailed("bad_request", "the prompt is empty")
-        if len(tokens) >= context:
-            raise _too_long(str(len(tokens)), context)
-        return tokens
+        self._check(prompt.before)
+        return [*prompt.before, *tokenizer.encode(prompt.text, bos and not prompt.before)]
+
+    def _check(self, tokens: tuple[int, ...]) -> None:
+        count = len(self._model.tokenizer)
+        for token in tokens:
+            if not 0 <= token < count:
+                raise JobFailed("bad_request", f"token {token} is outside the vocabulary of {count}")
 
     def _forward(self, chunks: list[Chunk]) -> NDArray[np.float32]:
         now = time.monotonic_ns()

@@ -38,12 +38,14 @@ class Prompt(msgspec.Struct, frozen=True):
     """A rendered prompt. Special tokens in `text` are recognised; BOS is added where the model wants it.
 
     `stops` end the answer and are not part of it. `markers` are special tokens whose text is wanted in the
-    answer (tool and thinking tags); all other special tokens are dropped from it.
+    answer (tool and thinking tags); all other special tokens are dropped from it. `before` are tokens that come
+    before the text; then no BOS is added.
     """
 
     text: str
     stops: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
+    before: tuple[int, ...] = ()
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -63,6 +65,19 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
+
+
+class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+    """Which tokens a prompt is read as; `bos` False leaves out the one that the model wants first."""
+
+    id: int
+    prompt: Prompt
+    bos: bool = True
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    id: int
+    tokens: tuple[int, ...]
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):
@@ -117,11 +132,23 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     context: tuple[int, ...] = ()
 
 
+class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
+    id: int
+    tokens: tuple[int, ...]
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """The text of tokens, special ones included; what is no whole character is U+FFFD."""
+
+    id: int
+    text: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     id: int
     kind: FailureKind
     message: str
 
 
-ToWorker = Load | Job | Cancel
-FromWorker = LoadProgress | Loaded | Refused | Delta | Done | Failed
+ToWorker = Load | Job | Cancel | Tokenize | Detokenize
+FromWorker = LoadProgress | Loaded | Refused | Delta | Done | Tokens | Text | Failed

@@ -1,5 +1,6 @@
 """Tokenizer: text to tokens and back, built from a GGUF's metadata."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 import tokenizers
@@ -71,13 +72,17 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt; special tokens are recognised, BOS added if the model wants it."""
+    def encode(self, text: str, bos: bool = True) -> list[int]:
+        """The tokens of a rendered prompt; special tokens are recognised, `bos` added if the model wants it."""
         (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
         tokens = encoding.ids
-        if self.adds_bos and self.bos is not None and tokens[:1] != [self.bos]:
+        if bos and self.adds_bos and self.bos is not None and tokens[:1] != [self.bos]:
             tokens.insert(0, self.bos)
         return tokens
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of tokens, special ones included."""
+        return b"".join(map(self.piece, tokens)).decode(errors="replace")
 
     def piece(self, token: int) -> bytes:
         """The bytes a token stands for; they may be part of a character. Padding stands for nothing."""

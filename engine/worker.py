@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 import msgspec
@@ -22,7 +23,9 @@ from ktd.engine import frames
 from ktd.engine.errors import LoadRefused
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import open_model
-from ktd.engine.messages import Cancel, FromWorker, Job, Load, LoadProgress, Refused, ToWorker
+from ktd.engine.messages import Cancel, Detokenize, FromWorker, Job, Load, LoadProgress, Refused, Tokenize, ToWorker
+
+Request = Job | Cancel | Tokenize | Detokenize
 
 _PR_SET_PDEATHSIG = 1
 _TO_WORKER: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
@@ -35,9 +38,9 @@ class Engine(threading.Thread):
         super().__init__(name="engine", daemon=True)
         self._load = load
         self._link = link
-        self._requests: queue.SimpleQueue[Job | Cancel] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
-    def post(self, request: Job | Cancel) -> None:
+    def post(self, request: Request) -> None:
         self._requests.put(request)
 
     def run(self) -> None:
@@ -63,8 +66,20 @@ class Engine(threading.Thread):
         """Everything that was asked; waits only when there is nothing to do."""
         with contextlib.suppress(queue.Empty):
             while True:
-                request = self._requests.get(block=jobs.idle)
-                self._link.send(*(jobs.add(request) if isinstance(request, Job) else jobs.cancel(request.id)))
+                self._link.send(*_begun(jobs, self._requests.get(block=jobs.idle)))
+
+
+def _begun(jobs: Jobs, request: Request) -> Sequence[FromWorker]:
+    """What can be said of a request at once."""
+    match request:
+        case Job():
+            return jobs.add(request)
+        case Cancel():
+            return jobs.cancel(request.id)
+        case Tokenize():
+            return [jobs.tokenize(request)]
+        case Detokenize():
+            return [jobs.detokenize(request)]
 
 
 class Link:
@@ -98,7 +113,7 @@ async def serve(fd: int) -> NoReturn:
     if isinstance(load, Load):
         engine = Engine(load, link)
         engine.start()
-        while isinstance(request := await link.receive(), Job | Cancel):
+        while isinstance(request := await link.receive(), Request):
             engine.post(request)
     os._exit(0)  # at once: the engine thread may be deep in a step
 

@@ -8,7 +8,7 @@ from answers import GREEDY, Desk, Heard, chat, watched
 
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel
-from ktd.engine.messages import FailureKind, Prompt, Sampling
+from ktd.engine.messages import Detokenize, Failed, FailureKind, Prompt, Sampling, Text, Tokenize, Tokens
 from ktd.engine.placement import PAGE_TOKENS
 
 QUESTIONS = [
@@ -250,3 +250,46 @@ def test_a_failing_step_fails_its_jobs_and_no_others(model: OpenModel, capsys: p
     assert "RuntimeError" in capsys.readouterr().err
     assert nothing_left(desk)
     assert desk.ask(chat("Hello!")).done.reason == "stop"
+
+
+def test_prompts_are_read_as_tokens_and_back(desk: Desk, model: OpenModel) -> None:
+    text = chat("Hello — 12 + 30 = 42 ✓")
+    found = desk.jobs.tokenize(Tokenize(7, Prompt(text)))
+    assert found == Tokens(7, tuple(model.tokenizer.encode(text)))
+    assert isinstance(found, Tokens)
+    assert desk.jobs.detokenize(Detokenize(8, found.tokens)) == Text(8, text)
+    plain = desk.jobs.tokenize(Tokenize(9, Prompt("42"), bos=False))
+    assert isinstance(plain, Tokens) and model.tokenizer.bos not in plain.tokens
+    assert desk.jobs.detokenize(Detokenize(1, ())) == Text(1, "")
+    assert nothing_left(desk)
+
+
+def test_half_characters_become_replacement_characters(desk: Desk) -> None:
+    tokens = desk.jobs.tokenize(Tokenize(1, Prompt("\U0001f9ff"), bos=False))
+    assert isinstance(tokens, Tokens) and len(tokens.tokens) > 1
+    assert desk.jobs.detokenize(Detokenize(1, tokens.tokens[:-1])) == Text(1, "\ufffd")
+
+
+@pytest.mark.parametrize("token", [-1, 2560, 1 << 40])
+def test_tokens_outside_the_vocabulary_are_refused(desk: Desk, token: int) -> None:
+    for refused in (
+        desk.jobs.detokenize(Detokenize(1, (5, token))),
+        desk.jobs.tokenize(Tokenize(1, Prompt("a", before=(token,)))),
+        desk.ask(Prompt("a", before=(token,))).failed,
+    ):
+        assert isinstance(refused, Failed) and refused.kind == "bad_request"
+        assert str(token) in refused.message and "2560" in refused.message
+
+
+def test_a_text_sure_to_be_too_long_is_not_read(desk: Desk) -> None:
+    refused = desk.jobs.tokenize(Tokenize(1, Prompt("x" * 10_000_000)))
+    assert isinstance(refused, Failed) and refused.kind == "prompt_too_long"
+
+
+def test_a_conversation_goes_on_from_its_tokens(desk: Desk, model: OpenModel) -> None:
+    whole = chat("What is 12 + 30?")
+    tokens = tuple(model.tokenizer.encode(whole))
+    rest = whole[len(model.tokenizer.decode(tokens[:9])) :]
+    begun = desk.ask(Prompt(rest, before=tokens[:9]))
+    assert begun.text == desk.ask(whole).text
+    assert begun.done.context[: len(tokens)] == tokens

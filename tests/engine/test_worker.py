@@ -247,3 +247,22 @@ def test_the_client_is_light() -> None:
     code = "import sys, ktd.engine.client; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "tokenizers", "torch", "ktd.engine._core"} & set(result.stdout.split())
+
+
+async def test_a_worker_reads_and_writes_tokens_while_it_answers(start: Start) -> None:
+    worker = await start()
+    async with aclosing(worker.generate(Prompt("a"), ENDLESS)) as answer:
+        await anext(answer)
+        tokens = await worker.tokenize(Prompt("What is 12 + 30?"), bos=False)
+        assert await worker.detokenize(tokens) == "What is 12 + 30?"
+        with pytest.raises(JobFailed, match="token 99999 is outside the vocabulary"):
+            await worker.detokenize((99999,))
+        with pytest.raises(JobFailed):
+            await worker.detokenize((1 << 80,))
+    asking = asyncio.create_task(worker.tokenize(Prompt("x")))
+    await asyncio.sleep(0)
+    asking.cancel()
+    assert "42" in (await ask(worker, chat("What is 12 + 30?"))).text
+    await worker.close()
+    with pytest.raises(WorkerDied):
+        await worker.tokenize(Prompt("x"))
