@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktd.registry.errors import BadDownload, HubUnreachable, ImportCancelled, ModelBroken
+from ktd.registry.errors import BadDownload, HubUnreachable, ImportCancelled, ModelBroken, PullError
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import Origin
 from ktd.registry.pulls.limits import Limits
@@ -116,7 +116,7 @@ class Verifier:
                     await self._fetch_whole(hub, transfer, origin, reference)
                 else:
                     await self._fetch_ranges(hub, transfer, origin, reference, damage.ranges)
-            except (HubUnreachable, Broken, RangeRefused, BadDownload) as error:
+            except (PullError, Broken, RangeRefused, OSError) as error:
                 problem = error
             else:
                 await asyncio.to_thread(self._registry.restamp, reference)

@@ -136,10 +136,10 @@ class Pull:
             progress.received = await asyncio.to_thread(self._here, progress)
         await asyncio.to_thread(means.journal.plan, self.request.name, place.hub.name, place.listing, variant.files)
         missing = sum(file.size - file.received for file in files)
+        free = preflight.check_space(means.registry.home, missing)
         header = await self._header(place) if missing else None
         if header:
             preflight.check_architecture(header, means.registry.supported)
-        free = preflight.check_space(means.registry.home, missing)
         if missing:
             self.before.append(
                 f"{variant.label}: {gigabytes(variant.size)} in {len(files)} file{'s' * (len(files) > 1)} from "

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -34,6 +36,39 @@ def test_migrations_lead_to_the_tables(home):
     engine.dispose()
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert scripts.get_heads() == [migrations.HEAD]
+
+
+FIRST_RELEASE = """
+INSERT INTO bundles (id, path, files) VALUES (1, '/models/config', '{"config.json": "00"}');
+INSERT INTO models (id, key, host, namespace, model, tag, digest, size, modified_at, details, capabilities, parameters,
+  bundle_id, template) VALUES (1, 'registry.ollama.ai/library/old:latest', 'registry.ollama.ai', 'library', 'old',
+  'latest', 'aa', 7, '2025-01-02 03:04:05.000000', '{"family": "deepseek2", "parameter_count": 1,
+  "parameter_size": "1", "quantization_level": "Q8_0", "context_length": null, "embedding_length": null,
+  "format": "gguf", "parent_model": "", "families": ["deepseek2"]}', '["completion"]', '{"top_k": 7}', 1, 'T');
+INSERT INTO blobs (id, digest, path, size, mtime_ns) VALUES (1, 'sha256:bb', '/models/old.gguf', 7, 1);
+INSERT INTO model_files (model_id, role, ordinal, blob_id) VALUES (1, 'weights', 0, 1);
+INSERT INTO marks (key, value) VALUES ('demo', 'aa');
+"""
+
+
+def test_a_database_of_the_first_tables_is_brought_to_todays(home):
+    home.mkdir()
+    engine = create_engine(f"sqlite:///{home / 'registry.db'}")
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        command.upgrade(config, "0001")
+        for statement in FIRST_RELEASE.split(";"):
+            if statement.strip():
+                connection.exec_driver_sql(statement)
+    engine.dispose()
+    with Registry.open(home) as registry:
+        [record] = registry.list()
+        assert (str(record.name), record.parameters, record.messages) == ("old:latest", {"top_k": 7}, ())
+        assert (record.files, record.bundle) == ((Path("/models/old.gguf"),), Path("/models/config"))
+        assert registry.journal.unfinished() == []
+    assert execute(home, "SELECT value FROM marks") == [("aa",)]
+    test_migrations_lead_to_the_tables(home)
 
 
 def test_pragmas(home):

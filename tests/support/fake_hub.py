@@ -35,6 +35,7 @@ class Repo:
     base: list[str] = field(default_factory=list)
     gated: bool = False
     token: str | None = None  # without it there is no such repository
+    sizes: dict[str, int] = field(default_factory=dict)  # that are claimed instead of the true ones
 
 
 @dataclass
@@ -131,7 +132,7 @@ class FakeHub:
         revision = request.match_info.get("revision", "main")
         if revision not in ("main", COMMIT):
             raise web.HTTPNotFound(headers={"X-Error-Code": "RevisionNotFound"})
-        siblings = [_sibling(path, data) for path, data in repo.files.items()]
+        siblings = [_sibling(path, data, repo.sizes.get(path, len(data))) for path, data in repo.files.items()]
         card = {"base_model": repo.base} if repo.base else {}
         return web.json_response({"id": name, "sha": COMMIT, "siblings": siblings, "cardData": card, "tags": []})
 
@@ -258,9 +259,9 @@ def _range(request: web.Request, size: int) -> tuple[int, int]:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _sibling(path: str, data: bytes) -> dict[str, Any]:
+def _sibling(path: str, data: bytes, size: int) -> dict[str, Any]:
     oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": oid}
+    entry: dict[str, Any] = {"rfilename": path, "size": size, "blobId": oid}
     if path.endswith(".gguf"):
         entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
     return entry
