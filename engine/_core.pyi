@@ -59,7 +59,10 @@ class KvCache:
     def page_tokens(self) -> int: ...
 
 class Sampler:
-    """Chooses tokens for one request: penalties, top-k, top-p, min-p, temperature, draw; temperature 0 is greedy."""
+    """Chooses tokens for one request: mask, bias, penalties, top-k, typical-p, top-p, min-p, temperature, draw.
+
+    Temperature 0 is greedy. `bias` is pairs of a token and what is added to its logit.
+    """
     def __init__(
         self,
         *,
@@ -67,16 +70,24 @@ class Sampler:
         top_k: int,
         top_p: float,
         min_p: float,
+        typical_p: float = 1.0,
         repeat_penalty: float,
         repeat_last_n: int,
         presence_penalty: float,
         frequency_penalty: float,
+        bias: Sequence[tuple[int, float]] = (),
         seed: int,
     ) -> None: ...
     def accept(self, token: int) -> None:
         """Count a token (of the prompt or the answer) for the penalties."""
-    def sample(self, logits: NDArray[np.float32]) -> int:
-        """The next token of logits [vocab]; not yet accepted."""
+    def sample(self, logits: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -> int:
+        """The next token of logits [vocab]; not yet accepted.
+
+        mask [bytes] has a bit per token, lowest first: tokens whose bit is 0 or missing cannot be chosen.
+        """
+
+def logprobs(logits: NDArray[np.float32], token: int, top: int) -> list[tuple[int, float]]:
+    """Log-softmax of the raw logits [vocab]: of `token`, then of the `top` best tokens, best first."""
 
 def tensor_types() -> list[tuple[int, str, int, int]]:
     """(GGUF type number, name, weights per block, bytes per block) of every type the engine knows."""

@@ -18,10 +18,12 @@ OPEN: dict[str, Any] = {
     "top_k": 0,
     "top_p": 1.0,
     "min_p": 0.0,
+    "typical_p": 1.0,
     "repeat_penalty": 1.0,
     "repeat_last_n": 64,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
+    "bias": (),
     "seed": 1,
 }
 
@@ -83,6 +85,65 @@ def test_min_p_drops_what_is_far_below_the_best(logits: Logits, p: float) -> Non
     assert {one.sample(logits) for _ in range(20)} <= set(allowed.tolist())
 
 
+@given(some_logits, st.floats(0.05, 0.95))
+def test_typical_p_draws_from_the_least_surprising_set_that_holds_p(logits: Logits, p: float) -> None:
+    shares = probabilities(logits)
+    surprise = -np.log(shares)
+    oddness = np.abs(surprise - (shares * surprise).sum())
+    # The mass of all that is clearly less odd than each: 1e-9 is far above the rounding of doubles.
+    before = np.array([shares[oddness < own - 1e-9].sum() for own in oddness])
+    allowed = np.flatnonzero(before < p + 1e-6)
+    one = sampler(typical_p=p, temperature=5.0)
+    assert {one.sample(logits) for _ in range(20)} <= set(allowed.tolist())
+
+
+@given(some_logits, st.data())
+def test_a_mask_leaves_only_the_tokens_of_its_bits(logits: Logits, data: st.DataObject) -> None:
+    bits = np.array(data.draw(st.lists(st.booleans(), min_size=len(logits), max_size=len(logits))))
+    mask, one = np.packbits(bits, bitorder="little"), sampler(temperature=5.0)
+    if bits.any():
+        assert {one.sample(logits, mask) for _ in range(20)} <= set(np.flatnonzero(bits).tolist())
+        best = int(np.argmax(np.where(bits, logits, -np.inf)))
+        assert sampler(temperature=0.0).sample(logits, mask) == best
+    else:
+        with pytest.raises(_core.EngineError, match="no logit"):
+            one.sample(logits, mask)
+
+
+def test_what_lies_beyond_a_mask_is_not_allowed() -> None:
+    logits = np.arange(20, dtype=np.float32)
+    assert sampler(temperature=0.0).sample(logits, np.full(2, 255, np.uint8)) == 15
+
+
+def test_bias_is_added_before_anything_else() -> None:
+    logits = np.array([3.0, 1.0, 0.0], np.float32)
+    assert sampler(temperature=0.0, bias=[(1, 2.5)]).sample(logits) == 1
+    assert sampler(temperature=0.0, bias=[(0, -100.0), (1, -100.0), (99, 5.0), (-1, 5.0)]).sample(logits) == 2
+
+
+@given(some_logits, st.integers(0, 20), st.data())
+def test_logprobs_are_the_log_softmax_of_the_raw_logits(logits: Logits, top: int, data: st.DataObject) -> None:
+    """Computed in doubles, told as floats: of magnitudes up to 64 a float's half step is 2e-6."""
+    expected = np.log(probabilities(logits))
+    token = data.draw(st.integers(0, len(logits) - 1))
+    (chosen, logprob), *best = _core.logprobs(logits, token, top)
+    assert chosen == token
+    assert abs(logprob - expected[token]) <= 4e-6
+    assert [each for each, _ in best] == np.argsort(-logits, kind="stable")[:top].tolist()
+    np.testing.assert_allclose([value for _, value in best], expected[[each for each, _ in best]], rtol=0, atol=4e-6)
+
+
+def test_logprobs_leave_out_what_is_not_a_number() -> None:
+    logits = np.array([np.nan, 0.0, -np.inf, 0.0], np.float32)
+    assert _core.logprobs(logits, 3, 20) == [
+        (3, pytest.approx(np.log(0.5))),
+        *[(t, pytest.approx(np.log(0.5))) for t in (1, 3)],
+    ]
+    for token in (0, 2, 4, -1):
+        with pytest.raises(_core.EngineError, match="has no logit"):
+            _core.logprobs(logits, token, 1)
+
+
 def test_repeat_penalty_divides_positive_and_multiplies_negative_logits() -> None:
     one = sampler(temperature=0.0, repeat_penalty=2.0)
     one.accept(0)
@@ -125,9 +186,11 @@ def test_what_is_not_a_number_is_never_chosen() -> None:
         ("top_k", -1),
         ("top_p", 1.5),
         ("min_p", -0.5),
+        ("typical_p", 1.1),
         ("repeat_penalty", 0.0),
         ("repeat_last_n", -2),
         ("presence_penalty", float("inf")),
+        ("bias", [(0, float("nan"))]),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(name: str, value: float) -> None:

@@ -6,6 +6,7 @@
 #include <random>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ktd {
@@ -15,15 +16,17 @@ struct Sampling {
   int32_t top_k;      // 0: all
   float top_p;        // 1: all
   float min_p;        // 0: all
+  float typical_p;    // 1: all
   float repeat_penalty;
   int32_t repeat_last_n;  // tokens that the penalties see; 0: none, -1: all
   float presence_penalty;
   float frequency_penalty;
+  std::vector<std::pair<int32_t, float>> bias;  // token, what is added to its logit
   uint64_t seed;
 };
 
-// Order: penalties, top-k, top-p, min-p, temperature, draw. The draws depend on the seed and the logits
-// alone.
+// Order: mask, bias, penalties, top-k, typical-p, top-p, min-p, temperature, draw. The draws depend on the
+// seed, the mask and the logits alone.
 class Sampler {
  public:
   // Throws EngineError on a value outside its range.
@@ -32,16 +35,21 @@ class Sampler {
   // Counts a token of prompt or answer for the penalties.
   void accept(int32_t token);
 
-  // The next token; not yet accepted. Ties go to the lower id. Throws EngineError when no logit is a number.
-  int32_t sample(std::span<const float> logits);
+  // The next token; not yet accepted. Ties go to the lower id. A mask has one bit per token, lowest first:
+  // only tokens whose bit is set may be chosen, and none beyond its end; an empty mask allows all. Throws
+  // EngineError when no token that is allowed has a logit that is a number.
+  int32_t sample(std::span<const float> logits, std::span<const uint8_t> mask = {});
 
  private:
   struct Candidate {
     float logit;
     int32_t token;
   };
+  static bool better(const Candidate& a, const Candidate& b);
   void penalise(std::span<float> logits) const;
-  void gather(std::span<const float> logits);
+  void gather(std::span<const float> logits, std::span<const uint8_t> mask);
+  void keep_top_k();
+  void keep_typical();
   void keep_best();
   int32_t draw();
 
