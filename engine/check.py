@@ -22,12 +22,12 @@ def check(spec: ModelSpec, gguf: Gguf, types: Collection[int]) -> tuple[Tensor, 
 def _checked(weight: Weight, gguf: Gguf, types: Collection[int]) -> Tensor:
     tensor = gguf.tensors.get(weight.name)
     if tensor is None:
-        raise LoadRefused("bad_file", f"tensor {weight.name!r} of shape {_shown(weight.shape)} is missing")
-    if tensor.shape != weight.shape:
+        raise LoadRefused("bad_file", f"tensor {weight.name!r} of shape {_shown(weight.stored)} is missing")
+    if tensor.shape != weight.stored:
         raise LoadRefused(
             "bad_file",
             f"tensor {weight.name!r} has the shape {_shown(tensor.shape)}, "
-            f"the model's metadata asks for {_shown(weight.shape)}",
+            f"the model's metadata asks for {_shown(weight.stored)}",
         )
     if int(tensor.type) not in types:
         raise LoadRefused("unsupported", f"tensor {weight.name!r} is of type {tensor.type.name}")

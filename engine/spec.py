@@ -11,10 +11,21 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A tensor by its GGUF name and the shape it must have, GGUF order: the contiguous dimension first."""
+    """A tensor by its GGUF name and the shape it must have, GGUF order: the contiguous dimension first.
+
+    Where a file keeps several weights in one tensor, this one is the rows (dimension 1) from `first` on, out of
+    `of` rows.
+    """
 
     name: str
     shape: tuple[int, ...]
+    first: int = 0
+    of: int | None = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of the whole tensor in the file."""
+        return self.shape if self.of is None else (self.shape[0], self.of, *self.shape[2:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class Rope:
     dims: int
     frequencies: tuple[float, ...]
     layout: Literal["adjacent", "halves"]
+    magnitude: float = 1.0  # what the rotated values are multiplied by (YaRN, longrope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class Embed:
     table: Weight  # {dim, vocab}
     dim: int
     vocab: int
+    scale: float = 1.0  # of the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,8 @@ class GqaAttention:
     """Grouped-query attention (arXiv 2305.13245): `heads` / `kv_heads` query heads share a key and value head.
 
     The cache row is all keys, normed and rotated, then all values. `q_norm` and `k_norm` are RMS norms per head,
-    before the rotation.
+    before the rotation; `post_norm` is one of the output, before it is added. A sink is a score per head that
+    takes its part of the softmax and has no value.
     """
 
     heads: int
@@ -93,6 +107,11 @@ class GqaAttention:
     v_bias: Weight | None = None  # {kv_heads * head}
     q_norm: Weight | None = None  # {head}
     k_norm: Weight | None = None  # {head}
+    output_bias: Weight | None = None  # {dim}
+    post_norm: Weight | None = None  # {dim}
+    sinks: Weight | None = None  # {heads}
+    window: int = 0  # tokens seen, the own included; 0: all
+    softcap: float = 0.0  # scores become softcap * tanh(score / softcap); 0: they stay
 
     @property
     def cache_width(self) -> int:
@@ -101,12 +120,20 @@ class GqaAttention:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """A gated feed-forward block, down(silu(gate(x)) * up(x)), or `experts` of them stacked in dimension 2."""
+    """A gated feed-forward block, down(activation(gate(x)) * up(x)), or `experts` of them in dimension 2.
+
+    `gelu` is its tanh form; `clamped_silu` is that of gpt-oss, g * sigmoid(1.702 g) * (u + 1) with g at most 7 and
+    u within 7 of zero.
+    """
 
     width: int
     gate: Weight  # {dim, width[, experts]}
     up: Weight  # {dim, width[, experts]}
     down: Weight  # {width, dim[, experts]}
+    activation: Literal["silu", "gelu", "clamped_silu"] = "silu"
+    gate_bias: Weight | None = None  # {width[, experts]}
+    up_bias: Weight | None = None  # {width[, experts]}
+    down_bias: Weight | None = None  # {dim[, experts]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +141,16 @@ class DenseFfn:
     eps: float
     norm: Weight  # {dim}
     block: Gated
+    post_norm: Weight | None = None  # {dim}, of the output before it is added
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
     """Which experts a token takes and with what weights (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
 
-    Scores are softmax or sigmoid of the logits; `bias` is added for the choice only. With `groups` > 1 only the
-    `groups_used` best groups compete; a group is worth its best score, or the sum of its two best.
+    Scores are softmax or sigmoid of the logits plus `logits_bias`; `bias` is added for the choice only. With
+    `groups` > 1 only the `groups_used` best groups compete; a group is worth its best score, or the sum of its two
+    best.
     """
 
     gating: Literal["softmax", "sigmoid"]
@@ -134,6 +163,7 @@ class Router:
     scale: float
     logits: Weight  # {dim, experts}
     bias: Weight | None = None  # {experts}
+    logits_bias: Weight | None = None  # {experts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +173,7 @@ class MoeFfn:
     router: Router
     experts: Gated
     shared: Gated | None = None
+    shared_gate: Weight | None = None  # {dim}: the shared block counts sigmoid(shared_gate . x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +184,7 @@ class Head:
     eps: float
     norm: Weight  # {dim}
     output: Weight  # {dim, vocab}
+    softcap: float = 0.0  # logits become softcap * tanh(logit / softcap); 0: they stay
 
 
 Stage = Embed | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head

@@ -35,7 +35,7 @@ class Record {
     if (weight.is_none()) return nullptr;
     const Tensor& tensor = weights_.at(nb::cast<std::string>(weight.attr("name")));
     std::vector<int64_t> wanted;
-    for (nb::handle dim : weight.attr("shape")) wanted.push_back(nb::cast<int64_t>(dim));
+    for (nb::handle dim : weight.attr("stored")) wanted.push_back(nb::cast<int64_t>(dim));
     if (tensor.shape != wanted)
       throw EngineError("tensor " + tensor.name + " has not the shape that the model needs");
     return &tensor;
@@ -44,6 +44,20 @@ class Record {
     const Tensor* found = optional(name);
     if (found == nullptr) throw EngineError("a " + kind() + " stage needs " + name);
     return *found;
+  }
+  // The rows of a tensor that a Weight field names: all, or those of its part.
+  Matrix matrix(const char* name) const {
+    const Tensor& whole = tensor(name);
+    const nb::object weight = object_.attr(name);
+    const auto first = nb::cast<int64_t>(weight.attr("first"));
+    const auto rows = nb::cast<int64_t>(weight.attr("shape")[nb::int_(1)]);
+    Matrix part = ktd::matrix(whole);
+    if (first < 0 || rows < 0 || rows > part.rows || first > part.rows - rows)
+      throw EngineError("tensor " + whole.name + " has no rows " + std::to_string(first) + " to " +
+                        std::to_string(first + rows));
+    part.data = part.row(first);
+    part.rows = rows;
+    return part;
   }
   // Norms and biases are read as floats, not through a kernel.
   const Tensor* optional_f32(const char* name) const {
@@ -69,7 +83,7 @@ Rotary read_rotary(const Record& rope) {
   std::vector<float> frequencies;
   for (double value : rope.get<std::vector<double>>("frequencies"))
     frequencies.push_back(static_cast<float>(value));
-  return {frequencies, rope.get<std::string>("layout") == "adjacent"};
+  return {frequencies, rope.get<std::string>("layout") == "adjacent", rope.get<float>("magnitude")};
 }
 
 std::unique_ptr<Stage> read_mla(const Record& s, Machine& machine, ModelFacts& facts) {
@@ -103,30 +117,52 @@ std::unique_ptr<Stage> read_mla(const Record& s, Machine& machine, ModelFacts& f
 }
 
 std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
-  const GqaTensors tensors{.norm = &s.f32("norm"),
-                           .q = &s.tensor("q"),
-                           .k = &s.tensor("k"),
-                           .v = &s.tensor("v"),
-                           .output = &s.tensor("output"),
+  const GqaTensors tensors{.q = s.matrix("q"),
+                           .k = s.matrix("k"),
+                           .v = s.matrix("v"),
+                           .output = s.matrix("output"),
+                           .norm = &s.f32("norm"),
                            .q_bias = s.optional_f32("q_bias"),
                            .k_bias = s.optional_f32("k_bias"),
                            .v_bias = s.optional_f32("v_bias"),
+                           .output_bias = s.optional_f32("output_bias"),
                            .q_norm = s.optional_f32("q_norm"),
-                           .k_norm = s.optional_f32("k_norm")};
+                           .k_norm = s.optional_f32("k_norm"),
+                           .post_norm = s.optional_f32("post_norm"),
+                           .sinks = s.optional_f32("sinks")};
   auto stage = std::make_unique<GqaAttention>(GqaFacts{.heads = s.get<int64_t>("heads"),
                                                        .kv_heads = s.get<int64_t>("kv_heads"),
                                                        .head = s.get<int64_t>("head"),
                                                        .scale = s.get<float>("scale"),
                                                        .eps = s.get<float>("eps"),
                                                        .layer = facts.cache_widths.size(),
-                                                       .rotary = read_rotary(s.record("rope"))},
+                                                       .rotary = read_rotary(s.record("rope")),
+                                                       .window = s.get<int64_t>("window"),
+                                                       .softcap = s.get<float>("softcap")},
                                               tensors);
   facts.cache_widths.push_back(stage->cache_width());
   return stage;
 }
 
+const float* floats(const Tensor* tensor) {
+  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
+}
+
+Activation read_activation(const std::string& name) {
+  if (name == "silu") return Activation::Silu;
+  if (name == "gelu") return Activation::Gelu;
+  if (name == "clamped_silu") return Activation::ClampedSilu;
+  throw EngineError("the CPU runtime has no activation " + name);
+}
+
 Gated read_gated(const Record& g) {
-  return {matrix(g.tensor("gate")), matrix(g.tensor("up")), matrix(g.tensor("down"))};
+  return {.gate = g.matrix("gate"),
+          .up = g.matrix("up"),
+          .down = g.matrix("down"),
+          .activation = read_activation(g.get<std::string>("activation")),
+          .gate_bias = floats(g.optional_f32("gate_bias")),
+          .up_bias = floats(g.optional_f32("up_bias")),
+          .down_bias = floats(g.optional_f32("down_bias"))};
 }
 
 RouterFacts read_router(const Record& r) {
@@ -142,11 +178,14 @@ RouterFacts read_router(const Record& r) {
 
 std::unique_ptr<Stage> read_moe(const Record& s) {
   const Record router = s.record("router");
-  std::optional<Gated> shared;
-  if (s.has("shared")) shared = read_gated(s.record("shared"));
-  return std::make_unique<MoeFfn>(s.get<float>("eps"), s.f32("norm"), read_router(router),
-                                  router.tensor("logits"), router.optional_f32("bias"),
-                                  read_gated(s.record("experts")), shared);
+  MoeBlocks blocks{read_gated(s.record("experts")), {}};
+  if (s.has("shared")) blocks.shared = read_gated(s.record("shared"));
+  const MoeTensors tensors{.norm = &s.f32("norm"),
+                           .router = &router.tensor("logits"),
+                           .logits_bias = router.optional_f32("logits_bias"),
+                           .choice_bias = router.optional_f32("bias"),
+                           .shared_gate = s.optional_f32("shared_gate")};
+  return std::make_unique<MoeFfn>(s.get<float>("eps"), read_router(router), tensors, blocks);
 }
 
 std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts& facts) {
@@ -154,14 +193,17 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
   if (kind == "Embed") {
     facts.dim = s.get<int64_t>("dim");
     facts.vocab = s.get<int64_t>("vocab");
-    return std::make_unique<Embed>(s.tensor("table"));
+    return std::make_unique<Embed>(s.tensor("table"), s.get<float>("scale"));
   }
   if (kind == "MlaAttention") return read_mla(s, machine, facts);
   if (kind == "GqaAttention") return read_gqa(s, facts);
   if (kind == "DenseFfn")
-    return std::make_unique<DenseFfn>(s.get<float>("eps"), s.f32("norm"), read_gated(s.record("block")));
+    return std::make_unique<DenseFfn>(s.get<float>("eps"), s.f32("norm"), s.optional_f32("post_norm"),
+                                      read_gated(s.record("block")));
   if (kind == "MoeFfn") return read_moe(s);
-  if (kind == "Head") return std::make_unique<Head>(s.get<float>("eps"), s.f32("norm"), s.tensor("output"));
+  if (kind == "Head")
+    return std::make_unique<Head>(s.get<float>("eps"), s.f32("norm"), s.tensor("output"),
+                                  s.get<float>("softcap"));
   throw EngineError("the CPU runtime has no stage " + kind);
 }
 

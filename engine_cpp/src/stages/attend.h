@@ -17,6 +17,13 @@ struct CacheView {
   int64_t value, value_width;
 };
 
+// What of its past a token sees, and how scores are changed before the softmax.
+struct Reach {
+  int64_t window = 0;            // tokens seen, its own included; 0: all
+  float softcap = 0;             // scores become softcap * tanh(score / softcap); 0: they stay
+  const float* sinks = nullptr;  // [heads] scores that take their part of the softmax and have no value
+};
+
 // Scratch of one thread for up to kHeadBlock heads that share keys and values.
 struct HeadBlock {
   HeadBlock(Carver& carver, const CacheView& view, int64_t page_tokens)
@@ -33,8 +40,9 @@ struct HeadBlock {
   float* scores;  // [heads, page_tokens]
 };
 
-// mix = softmax(q . keys) . values over all rows up to the token's own.
-void attend(const HeadBlock& block, int64_t heads, const CacheView& view, const Step& step, int64_t token);
+// mix = softmax(q . keys) . values over the rows up to the token's own that are within reach.
+void attend(const HeadBlock& block, int64_t heads, const CacheView& view, const Step& step, int64_t token,
+            const Reach& reach = {});
 
 // Stores a token's row in its place of the cache.
 void store_row(const Step& step, size_t layer, int64_t token, const float* row, int64_t width);

@@ -1,15 +1,19 @@
 #pragma once
 
 #include "stages/gated.h"
+#include "stages/outcome.h"
 #include "stages/stage.h"
 
 namespace ktd {
 
-// hidden += down(silu(gate(norm(hidden))) * up(norm(hidden))).
+// hidden += down(activation(gate(x)) * up(x)) with x = norm(hidden), normed again where there is a post_norm.
 class DenseFfn : public Stage {
  public:
-  DenseFfn(float eps, const Tensor& norm, Gated block)
-      : eps_(eps), norm_(reinterpret_cast<const float*>(norm.data)), block_(block) {
+  DenseFfn(float eps, const Tensor& norm, const Tensor* post_norm, Gated block)
+      : eps_(eps),
+        norm_(reinterpret_cast<const float*>(norm.data)),
+        outcome_{nullptr, post_norm ? reinterpret_cast<const float*>(post_norm->data) : nullptr, eps},
+        block_(block) {
     check_gated(block_, norm.name.c_str());
   }
   size_t scratch_bytes(int64_t tokens, int threads) const override;
@@ -19,6 +23,7 @@ class DenseFfn : public Stage {
   struct Buffers;
   const float eps_;
   const float* norm_;  // [dim]
+  const Outcome outcome_;
   const Gated block_;
 };
 

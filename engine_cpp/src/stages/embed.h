@@ -5,14 +5,15 @@
 
 namespace ktd {
 
-// hidden[t] = row tokens[t] of the table.
+// hidden[t] = scale * row tokens[t] of the table.
 class Embed : public Stage {
  public:
-  explicit Embed(const Tensor& table) : table_(matrix(table)) {}
+  Embed(const Tensor& table, float scale) : table_(matrix(table)), scale_(scale) {}
   void run(Team& team, Step& step) const override;
 
  private:
   const Matrix table_;  // {dim, vocab}
+  const float scale_;
 };
 
 }  // namespace ktd

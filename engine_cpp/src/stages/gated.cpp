@@ -30,25 +30,62 @@ void multiply_share(const Kernels& kernels, const Matrix& stack, const Share& sh
                                                            .out_stride = kTileRows});
 }
 
+// `row` of a bias of `width` values per block.
+const float* bias_at(const float* bias, const Share& share, int64_t width, int64_t row) {
+  return bias ? bias + share.which * width + row : nullptr;
+}
+
+void add(const Kernels& kernels, const float* bias, float* x, int64_t n) {
+  if (bias) kernels.axpy(1.0f, bias, x, n);
+}
+
+// Rewrites gate and up so that silu(gate) * up is what the activation makes of them.
+void to_silu(Activation activation, float* gate, float* up, int64_t n) {
+  switch (activation) {
+    case Activation::Silu:
+      return;
+    case Activation::Gelu:  // g sigmoid(t) with t = g * slope
+      for (int64_t i = 0; i < n; ++i) {
+        const float slope = 1.59576912f + 0.0713548163f * gate[i] * gate[i];
+        gate[i] *= slope;
+        up[i] /= slope;
+      }
+      return;
+    case Activation::ClampedSilu:
+      for (int64_t i = 0; i < n; ++i) {
+        gate[i] = 1.702f * std::min(gate[i], 7.0f);
+        up[i] = (std::clamp(up[i], -7.0f, 7.0f) + 1.0f) / 1.702f;
+      }
+  }
+}
+
 void gate_up_tile(const Kernels& kernels, const Activations& input, const Share& share, const Tile& tile) {
   float gate[kTileTokens * kTileRows], up[kTileTokens * kTileRows];
   const int32_t* gather = share.tokens ? share.tokens + tile.token : nullptr;
-  const int64_t row = share.tokens ? 0 : tile.token;
+  const int64_t row = share.tokens ? 0 : tile.token, width = share.stack->width();
+  const float* gate_bias = bias_at(share.stack->gate_bias, share, width, tile.row);
+  const float* up_bias = bias_at(share.stack->up_bias, share, width, tile.row);
   multiply_share(kernels, share.stack->gate, share, input, row, gather, tile, gate);
   multiply_share(kernels, share.stack->up, share, input, row, gather, tile, up);
   for (int64_t t = 0; t < tile.tokens; ++t) {
     const int64_t slot = share.first + tile.token + t;
-    kernels.silu_mul(gate + t * kTileRows, up + t * kTileRows, share.inner->row(slot) + tile.row, tile.rows);
+    float *g = gate + t * kTileRows, *u = up + t * kTileRows;
+    add(kernels, gate_bias, g, tile.rows);
+    add(kernels, up_bias, u, tile.rows);
+    to_silu(share.stack->activation, g, u, tile.rows);
+    kernels.silu_mul(g, u, share.inner->row(slot) + tile.row, tile.rows);
     share.inner->publish(kernels, slot, tile.row, tile.rows);
   }
 }
 
 void down_tile(const Kernels& kernels, const Share& share, const Tile& tile, float* hidden) {
   const Matrix& down = share.stack->down;
+  const float* bias = bias_at(share.stack->down_bias, share, down.rows, tile.row);
   float product[kTileTokens * kTileRows];
   multiply_share(kernels, down, share, *share.inner, share.first + tile.token, nullptr, tile, product);
   for (int64_t t = 0; t < tile.tokens; ++t) {
     const int64_t at = tile.token + t, token = share.tokens ? share.tokens[at] : at;
+    add(kernels, bias, product + t * kTileRows, tile.rows);
     kernels.axpy(share.weights ? share.weights[at] : 1.0f, product + t * kTileRows,
                  hidden + token * down.rows + tile.row, tile.rows);
   }

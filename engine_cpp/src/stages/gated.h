@@ -9,9 +9,16 @@
 
 namespace ktd {
 
-// down(silu(gate(x)) * up(x)), or a stack of such blocks.
+// Silu: g sigmoid(g). Gelu: its tanh form. ClampedSilu: of gpt-oss, g sigmoid(1.702 g) (u + 1) with g at most
+// 7 and u within 7 of zero.
+enum class Activation { Silu, Gelu, ClampedSilu };
+
+// down(activation(gate(x)) * up(x)), or a stack of such blocks.
 struct Gated {
   Matrix gate, up, down;
+  Activation activation;
+  const float *gate_bias, *up_bias;  // [width] of each block, or null
+  const float* down_bias;            // [dim] of each block, or null
   int64_t width() const { return gate.rows; }
 };
 
@@ -33,7 +40,7 @@ void check_gated(const Gated& gated, const char* name);
 // Fills in tiles_before; returns the tiles of all shares.
 int64_t count_tiles(Share* shares, int64_t n);
 
-// Phase: inner = silu(gate . x) * up . x for every share.
+// Phase: inner = activation(gate . x) * up . x for every share.
 void run_gate_up(Team& team, const Kernels& kernels, const Activations& input, const Share* shares, int64_t n,
                  int64_t tiles);
 

@@ -24,6 +24,7 @@ struct GqaAttention::Buffers {
         q(carver.take<float>(n * g.q_.rows)),
         kv(carver.take<float>(n * g.cache_width())),
         turns(carver.take<float>(n * g.facts_.rotary.dims())),
+        out(carver.take<float>(g.outcome_.plain() ? 0 : n * g.output_.rows)),
         base(carver.take<std::byte>(0)) {
     const size_t before = carver.used();
     Carver one;
@@ -37,6 +38,7 @@ struct GqaAttention::Buffers {
   float* q;              // [n, heads * head]
   float* kv;             // [n, cache_width] all keys, then all values
   float* turns;          // [n, rope] cos and sin
+  float* out;            // [n, dim] unless it goes to the hidden state at once
   std::byte* base;       // per thread, head_bytes each
   size_t head_bytes;
   size_t bytes;
@@ -46,17 +48,19 @@ GqaAttention::GqaAttention(GqaFacts facts, const GqaTensors& tensors)
     : facts_(std::move(facts)),
       norm_(floats(tensors.norm)),
       v_bias_(floats(tensors.v_bias)),
+      sinks_(floats(tensors.sinks)),
+      outcome_{floats(tensors.output_bias), floats(tensors.post_norm), facts_.eps},
       q_finish_{floats(tensors.q_bias), floats(tensors.q_norm), facts_.heads},
       k_finish_{floats(tensors.k_bias), floats(tensors.k_norm), facts_.kv_heads},
-      q_(matrix(*tensors.q)),
-      k_(matrix(*tensors.k)),
-      v_(matrix(*tensors.v)),
-      output_(matrix(*tensors.output)) {
+      q_(tensors.q),
+      k_(tensors.k),
+      v_(tensors.v),
+      output_(tensors.output) {
   if (facts_.kv_heads < 1 || facts_.heads % facts_.kv_heads != 0)
-    throw EngineError("tensor " + tensors.q->name + ": " + std::to_string(facts_.heads) +
+    throw EngineError("tensor " + tensors.norm->name + ": " + std::to_string(facts_.heads) +
                       " heads cannot share " + std::to_string(facts_.kv_heads) + " key heads");
   if (output_.traits->act == ActFormat::Q8 && facts_.head % kTileRows != 0)
-    throw EngineError("tensor " + tensors.output->name + ": quantised, but a head's " +
+    throw EngineError("tensor " + tensors.norm->name + ": the output is quantised, but a head's " +
                       std::to_string(facts_.head) + " values are not a multiple of " +
                       std::to_string(kTileRows));
 }
@@ -71,30 +75,34 @@ CacheView GqaAttention::view(int64_t kv_head) const {
 }
 
 void GqaAttention::run(Team& team, Step& step) const {
-  const int64_t n = step.batch.size(), width = facts_.kv_heads * facts_.head,
-                group = facts_.heads / facts_.kv_heads;
+  const int64_t n = step.batch.size(), dim = output_.rows;
   const Buffers b(Carver(step.scratch), *this, n, team.size());
-  const int64_t blocks = (group + kHeadBlock - 1) / kHeadBlock;  // of the heads that share a key head
 
   team.each(n, [&](int64_t t) { take_in(b, step, t); });
   project(team, step.kernels,
           {{q_, b.normed, b.q, q_.rows},
            {k_, b.normed, b.kv, cache_width()},
-           {v_, b.normed, b.kv + width, cache_width()}},
+           {v_, b.normed, b.kv + k_.rows, cache_width()}},
           n);
   team.each(n, [&](int64_t t) { finish(b, step, t); });
-  team.each(n * facts_.kv_heads * blocks, [&](int64_t i) {
-    const int64_t first = i % blocks * kHeadBlock, kv_head = i / blocks % facts_.kv_heads;
-    const int64_t t = i / blocks / facts_.kv_heads, count = std::min(kHeadBlock, group - first);
-    const int64_t at = (kv_head * group + first) * facts_.head;
-    Carver carver(b.base + team.rank() * b.head_bytes);
-    const HeadBlock block(carver, view(kv_head), step.cache.page_tokens());
-    std::copy_n(b.q + t * q_.rows + at, count * facts_.head, block.q);
-    attend(block, count, view(kv_head), step, t);
-    std::copy_n(block.mix, count * facts_.head, b.attended.row(t) + at);
-    b.attended.publish(step.kernels, t, at, count * facts_.head);
-  });
-  project_onto(team, step.kernels, output_, b.attended, step.hidden, n);
+  team.each(n * facts_.kv_heads * blocks(), [&](int64_t i) { look_back(b, step, team.rank(), i); });
+  if (outcome_.plain()) return project_onto(team, step.kernels, output_, b.attended, step.hidden, n);
+  project(team, step.kernels, {{output_, b.attended, b.out, dim}}, n);
+  team.each(n, [&](int64_t t) { outcome_.add(step.kernels, b.out + t * dim, step.hidden + t * dim, dim); });
+}
+
+// One block of heads of one token: their part of the attended row.
+void GqaAttention::look_back(const Buffers& b, const Step& step, int rank, int64_t item) const {
+  const int64_t t = item / blocks() / facts_.kv_heads, kv_head = item / blocks() % facts_.kv_heads;
+  const int64_t skipped = item % blocks() * kHeadBlock, count = std::min(kHeadBlock, group() - skipped);
+  const int64_t head = kv_head * group() + skipped, at = head * facts_.head;
+  Carver carver(b.base + rank * b.head_bytes);
+  const HeadBlock block(carver, view(kv_head), step.cache.page_tokens());
+  std::copy_n(b.q + t * q_.rows + at, count * facts_.head, block.q);
+  attend(block, count, view(kv_head), step, t,
+         {facts_.window, facts_.softcap, sinks_ ? sinks_ + head : nullptr});
+  std::copy_n(block.mix, count * facts_.head, b.attended.row(t) + at);
+  b.attended.publish(step.kernels, t, at, count * facts_.head);
 }
 
 void GqaAttention::take_in(const Buffers& b, const Step& step, int64_t t) const {

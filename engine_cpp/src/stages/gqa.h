@@ -6,6 +6,7 @@
 
 #include "stages/activations.h"
 #include "stages/attend.h"
+#include "stages/outcome.h"
 #include "stages/rotary.h"
 #include "stages/stage.h"
 #include "weights/tensor.h"
@@ -20,11 +21,14 @@ struct GqaFacts {
   float eps;
   size_t layer;  // of the cache
   Rotary rotary;
+  int64_t window;  // tokens seen; 0: all
+  float softcap;   // of the scores; 0: none
 };
 
-// Biases and the norms per head are null where the model has none.
+// Null where the model has none. Matrices may be parts of one tensor.
 struct GqaTensors {
-  const Tensor *norm, *q, *k, *v, *output, *q_bias, *k_bias, *v_bias, *q_norm, *k_norm;
+  Matrix q, k, v, output;
+  const Tensor *norm, *q_bias, *k_bias, *v_bias, *output_bias, *q_norm, *k_norm, *post_norm, *sinks;
 };
 
 class GqaAttention : public Stage {
@@ -37,7 +41,6 @@ class GqaAttention : public Stage {
 
  private:
   struct Buffers;
-  struct Heads;
   // What is done to the heads of q or k between projection and use.
   struct Finish {
     const float* bias;  // [heads * head] or null
@@ -47,11 +50,15 @@ class GqaAttention : public Stage {
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void finish(const Buffers& b, const Step& step, int64_t t) const;
   void finish_heads(const Finish& finish, const Kernels& kernels, const float* turn, float* x) const;
+  void look_back(const Buffers& b, const Step& step, int rank, int64_t item) const;
   CacheView view(int64_t kv_head) const;
+  int64_t group() const { return facts_.heads / facts_.kv_heads; }  // heads that share a key head
+  int64_t blocks() const { return (group() + kHeadBlock - 1) / kHeadBlock; }
 
   const GqaFacts facts_;
   const float* norm_;  // [dim]
-  const float* v_bias_;
+  const float *v_bias_, *sinks_;
+  const Outcome outcome_;
   const Finish q_finish_, k_finish_;
   const Matrix q_, k_, v_, output_;
 };

@@ -1,5 +1,8 @@
 #include "stages/head.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "stages/project.h"
 
 namespace ktd {
@@ -24,6 +27,15 @@ void Head::run(Team& team, Step& step) const {
     buffers.normed.publish(step.kernels, i);
   });
   project(team, step.kernels, {{output_, buffers.normed, step.logits, output_.rows}}, rows);
+  if (softcap_ > 0) cap(team, step.logits, rows * output_.rows);
+}
+
+void Head::cap(Team& team, float* logits, int64_t n) const {
+  constexpr int64_t kPiece = 4096;
+  team.each((n + kPiece - 1) / kPiece, [&](int64_t piece) {
+    for (int64_t i = piece * kPiece; i < std::min(n, (piece + 1) * kPiece); ++i)
+      logits[i] = softcap_ * std::tanh(logits[i] / softcap_);
+  });
 }
 
 }  // namespace ktd

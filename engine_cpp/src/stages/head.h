@@ -5,11 +5,15 @@
 
 namespace ktd {
 
-// logits[i] = output . norm(hidden[rows[i]]): only for the rows that are wanted.
+// logits[i] = output . norm(hidden[rows[i]]): only for the rows that are wanted. With a softcap they become
+// softcap * tanh(logit / softcap).
 class Head : public Stage {
  public:
-  Head(float eps, const Tensor& norm, const Tensor& output)
-      : eps_(eps), norm_(reinterpret_cast<const float*>(norm.data)), output_(matrix(output)) {}
+  Head(float eps, const Tensor& norm, const Tensor& output, float softcap)
+      : eps_(eps),
+        softcap_(softcap),
+        norm_(reinterpret_cast<const float*>(norm.data)),
+        output_(matrix(output)) {}
   size_t scratch_bytes(int64_t tokens, int threads) const override;
   void run(Team& team, Step& step) const override;
 
@@ -17,7 +21,8 @@ class Head : public Stage {
 
  private:
   struct Buffers;
-  const float eps_;
+  void cap(Team& team, float* logits, int64_t n) const;
+  const float eps_, softcap_;
   const float* norm_;    // [dim]
   const Matrix output_;  // {dim, vocab}
 };

@@ -1,12 +1,21 @@
 #include "stages/moe_ffn.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <string>
 
 #include "base/error.h"
 #include "stages/project.h"
 
 namespace ktd {
+namespace {
+
+const float* floats(const Tensor* tensor) {
+  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
+}
+
+}  // namespace
 
 // What each member of the team needs to know of the routing; made by one of them.
 struct MoeFfn::Plan {
@@ -25,6 +34,7 @@ struct MoeFfn::Buffers {
         weights(carver.take<float>(n * m.facts_.used)),
         tokens(carver.take<int32_t>(n * m.facts_.used)),
         factors(carver.take<float>(n * m.facts_.used)),
+        shared_factors(carver.take<float>(m.shared_gate_ ? n : 0)),
         shares(carver.take<Share>(m.facts_.experts + 1)),
         plan(carver.take<Plan>(1)),
         bytes(carver.used()) {}
@@ -42,30 +52,32 @@ struct MoeFfn::Buffers {
   float* weights;            // [n, used]
   int32_t* tokens;           // [n * used], by expert
   float* factors;            // [n * used], by expert
+  float* shared_factors;     // [n], of a shared block with a gate
   Share* shares;             // the shared block, then every expert that has tokens
   Plan* plan;
   size_t bytes;
 };
 
-MoeFfn::MoeFfn(float eps, const Tensor& norm, RouterFacts facts, const Tensor& router, const Tensor* bias,
-               Gated experts, std::optional<Gated> shared)
+MoeFfn::MoeFfn(float eps, RouterFacts facts, const MoeTensors& tensors, MoeBlocks blocks)
     : eps_(eps),
-      norm_(reinterpret_cast<const float*>(norm.data)),
       facts_(facts),
-      router_(matrix(router)),
-      bias_(bias ? reinterpret_cast<const float*>(bias->data) : nullptr),
-      experts_(experts),
-      shared_(shared) {
+      norm_(floats(tensors.norm)),
+      router_(matrix(*tensors.router)),
+      logits_bias_(floats(tensors.logits_bias)),
+      choice_bias_(floats(tensors.choice_bias)),
+      shared_gate_(floats(tensors.shared_gate)),
+      experts_(blocks.experts),
+      shared_(blocks.shared) {
   const bool sound = facts.experts <= kMaxExperts && facts.used >= 1 && facts.used <= facts.experts &&
                      facts.groups >= 1 && facts.experts % facts.groups == 0 && facts.groups_used >= 1 &&
                      facts.groups_used <= facts.groups &&
                      facts.used <= facts.experts / facts.groups * facts.groups_used;
   if (!sound)
-    throw EngineError("tensor " + router.name + ": cannot choose " + std::to_string(facts.used) + " of " +
-                      std::to_string(facts.experts) + " experts from " + std::to_string(facts.groups_used) +
-                      " of " + std::to_string(facts.groups) + " groups");
-  check_gated(experts_, norm.name.c_str());
-  if (shared_) check_gated(*shared_, norm.name.c_str());
+    throw EngineError("tensor " + tensors.router->name + ": cannot choose " + std::to_string(facts.used) +
+                      " of " + std::to_string(facts.experts) + " experts from " +
+                      std::to_string(facts.groups_used) + " of " + std::to_string(facts.groups) + " groups");
+  check_gated(experts_, tensors.norm->name.c_str());
+  if (shared_) check_gated(*shared_, tensors.norm->name.c_str());
 }
 
 size_t MoeFfn::scratch_bytes(int64_t tokens, int threads) const {
@@ -73,21 +85,30 @@ size_t MoeFfn::scratch_bytes(int64_t tokens, int threads) const {
 }
 
 void MoeFfn::run(Team& team, Step& step) const {
-  const int64_t n = step.batch.size(), dim = router_.k;
+  const int64_t n = step.batch.size();
   const Buffers b(Carver(step.scratch), *this, n);
 
-  team.each(n, [&](int64_t t) {
-    step.kernels.rms_norm(step.hidden + t * dim, norm_, eps_, b.normed.row(t), dim);
-    b.normed.publish(step.kernels, t);
-  });
+  team.each(n, [&](int64_t t) { take_in(b, step, t); });
   project(team, step.kernels, {{router_, b.normed, b.logits, facts_.experts}}, n);
-  team.each(n, [&](int64_t t) {
-    choose_experts(facts_, b.logits + t * facts_.experts, bias_, b.ids + t * facts_.used,
-                   b.weights + t * facts_.used);
-  });
+  team.each(n, [&](int64_t t) { route(b, step, t); });
   team.once([&] { plan(b, n); });
   run_gate_up(team, step.kernels, b.normed, b.shares, b.plan->shares, b.plan->tiles);
   run_down(team, step.kernels, b.shares, b.plan->shares, step.hidden);
+}
+
+void MoeFfn::take_in(const Buffers& b, const Step& step, int64_t t) const {
+  const int64_t dim = router_.k;
+  step.kernels.rms_norm(step.hidden + t * dim, norm_, eps_, b.normed.row(t), dim);
+  b.normed.publish(step.kernels, t);
+  if (!shared_gate_) return;
+  const float sum = std::inner_product(shared_gate_, shared_gate_ + dim, b.normed.row(t), 0.0f);
+  b.shared_factors[t] = 1.0f / (1.0f + std::exp(-sum));
+}
+
+void MoeFfn::route(const Buffers& b, const Step& step, int64_t t) const {
+  float* logits = b.logits + t * facts_.experts;
+  if (logits_bias_) step.kernels.axpy(1.0f, logits_bias_, logits, facts_.experts);
+  choose_experts(facts_, logits, choice_bias_, b.ids + t * facts_.used, b.weights + t * facts_.used);
 }
 
 // Sorts the choices by expert: one share for each that has tokens.
@@ -101,7 +122,8 @@ void MoeFfn::plan(const Buffers& b, int64_t n) const {
     b.factors[slot] = b.weights[i];
   }
   Share* next = b.shares;
-  if (shared_) *next++ = {&*shared_, 0, n, nullptr, nullptr, &b.shared_inner, 0, 0};
+  if (shared_)
+    *next++ = {&*shared_, 0, n, nullptr, shared_gate_ ? b.shared_factors : nullptr, &b.shared_inner, 0, 0};
   for (int64_t e = 0; e < facts_.experts; ++e)
     if (const int64_t first = starts[e], count = starts[e + 1] - first; count > 0)
       *next++ = {&experts_, e, count, b.tokens + first, b.factors + first, &b.inner, first, 0};

@@ -8,24 +8,39 @@
 
 namespace ktd {
 
-// hidden += shared(norm(hidden)) + sum over the chosen experts of weight * expert(norm(hidden)).
+// Null where the model has none.
+struct MoeTensors {
+  const Tensor *norm, *router;
+  const Tensor* logits_bias;  // of the router's logits
+  const Tensor* choice_bias;  // counts for the choice only
+  const Tensor* shared_gate;  // the shared block's output is multiplied by sigmoid(shared_gate . x)
+};
+
+struct MoeBlocks {
+  Gated experts;
+  std::optional<Gated> shared;
+};
+
+// hidden += shared(x) + sum over the chosen experts of weight * expert(x), with x = norm(hidden).
 class MoeFfn : public Stage {
  public:
-  MoeFfn(float eps, const Tensor& norm, RouterFacts facts, const Tensor& router, const Tensor* bias,
-         Gated experts, std::optional<Gated> shared);
+  MoeFfn(float eps, RouterFacts facts, const MoeTensors& tensors, MoeBlocks blocks);
   size_t scratch_bytes(int64_t tokens, int threads) const override;
   void run(Team& team, Step& step) const override;
 
  private:
   struct Buffers;
   struct Plan;
+  void take_in(const Buffers& b, const Step& step, int64_t t) const;
+  void route(const Buffers& b, const Step& step, int64_t t) const;
   void plan(const Buffers& b, int64_t n) const;
 
   const float eps_;
-  const float* norm_;  // [dim]
   const RouterFacts facts_;
-  const Matrix router_;  // {dim, experts}
-  const float* bias_;    // [experts] or null
+  const float* norm_;                        // [dim]
+  const Matrix router_;                      // {dim, experts}
+  const float *logits_bias_, *choice_bias_;  // [experts] or null
+  const float* shared_gate_;                 // [dim] or null
   const Gated experts_;
   const std::optional<Gated> shared_;
 };

@@ -10,15 +10,16 @@ namespace ktd {
 struct Rotary {
   std::vector<float> frequencies;  // radians per position, one per pair
   bool adjacent;                   // pairs are (2i, 2i+1); else (i, i + pairs)
+  float magnitude = 1.0f;          // what the rotated values are multiplied by
 
   int64_t dims() const { return 2 * static_cast<int64_t>(frequencies.size()); }
 
-  // turn[2i], turn[2i+1] = cos, sin of pair i at this position.
+  // turn[2i], turn[2i+1] = cos, sin of pair i at this position, times the magnitude.
   void angles(int32_t position, float* turn) const {
     for (size_t i = 0; i < frequencies.size(); ++i) {
       const float angle = static_cast<float>(position) * frequencies[i];
-      turn[2 * i] = std::cos(angle);
-      turn[2 * i + 1] = std::sin(angle);
+      turn[2 * i] = magnitude * std::cos(angle);
+      turn[2 * i + 1] = magnitude * std::sin(angle);
     }
   }
 
