@@ -9,13 +9,15 @@ class Yarn:
     """`original` is the context length before the extension by `factor`.
 
     Pairs that turn more than `beta_fast` times within it keep their frequency, those that turn less than
-    `beta_slow` times are slowed by `factor`, the ones between are blended.
+    `beta_slow` times are slowed by `factor`, the ones between are blended. `rounds` moves the ends of the blend
+    outwards to whole pairs.
     """
 
     factor: float
     original: int
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    rounds: bool = True
 
 
 def plain(dims: int, base: float, factor: float = 1.0) -> tuple[float, ...]:
@@ -24,9 +26,11 @@ def plain(dims: int, base: float, factor: float = 1.0) -> tuple[float, ...]:
 
 
 def yarn(dims: int, base: float, scaling: Yarn) -> tuple[float, ...]:
-    """As `plain`, scaled by YaRN; the blend's ends are rounded outwards to whole pairs, as in DeepSeek."""
-    low = max(math.floor(_pair_turning(scaling.beta_fast, dims, base, scaling.original)), 0)
-    high = min(math.ceil(_pair_turning(scaling.beta_slow, dims, base, scaling.original)), dims - 1)
+    """As `plain`, scaled by YaRN."""
+    first = _pair_turning(scaling.beta_fast, dims, base, scaling.original)
+    last = _pair_turning(scaling.beta_slow, dims, base, scaling.original)
+    low = max(math.floor(first) if scaling.rounds else first, 0)
+    high = min(math.ceil(last) if scaling.rounds else last, dims - 1)
     width = max(high - low, 0.001)
     return tuple(
         frequency * _blend(1.0, 1.0 / scaling.factor, (pair - low) / width)

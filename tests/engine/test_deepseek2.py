@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import headers
 import pytest
@@ -126,7 +127,7 @@ def test_blocks_that_predict_further_tokens_are_left_out() -> None:
         ({"expert_group_count": 3, "expert_group_used_count": 1}, "3 groups, 1 used"),
         ({"expert_group_count": 4, "expert_group_used_count": 5}, "4 groups, 5 used"),
         ({"expert_group_count": 8, "expert_group_used_count": 1}, "8 groups, 1 used"),
-        ({"expert_gating_func": 3}, "expert_gating_func 3 is not supported"),
+        ({"expert_gating_func": 4}, "expert_gating_func 4 is not supported"),
     ],
 )
 def test_impossible_hyper_parameters_are_refused_by_name(changed: dict[str, Value | None], problem: str) -> None:
@@ -142,16 +143,22 @@ def test_a_missing_key_is_named(key: str) -> None:
         check(spec_for(gguf), gguf, {F32})
 
 
-def test_merged_gate_and_up_are_refused() -> None:
+def test_merged_gate_and_up_are_two_parts_of_one_tensor() -> None:
     gguf = headers.deepseek2()
-    gguf.tensors["blk.1.ffn_gate_up_exps.weight"] = gguf.tensors["output.weight"]
-    with pytest.raises(LoadRefused, match=r"blk\.1\.ffn_gate_up_exps\.weight"):
-        spec_for(gguf)
+    merged = "blk.1.ffn_gate_up_exps.weight"
+    gguf.tensors[merged] = replace(gguf.tensors["blk.1.ffn_gate_exps.weight"], name=merged, shape=(64, 48, 8))
+    experts = moe(gguf).experts
+    assert experts.gate == Weight(merged, (64, 24, 8), first=0, of=48)
+    assert experts.up == Weight(merged, (64, 24, 8), first=24, of=48)
+    assert merged in {tensor.name for tensor in check(spec_for(gguf), gguf, {F32})}
+    gguf.tensors[merged] = gguf.tensors["blk.1.ffn_gate_exps.weight"]
+    with pytest.raises(LoadRefused, match=r"gate_up_exps.* has the shape .* asks for \{64, 48, 8\}"):
+        check(spec_for(gguf), gguf, {F32})
 
 
 def test_unknown_architectures_are_refused_with_the_known() -> None:
-    assert list(SUPPORTED) == ["deepseek2"]
-    with pytest.raises(LoadRefused, match="'gpt9' is not supported; supported are deepseek2") as refused:
+    known = ", ".join(sorted(SUPPORTED))
+    with pytest.raises(LoadRefused, match=f"'gpt9' is not supported; supported are {known}") as refused:
         spec_for(headers.header({"general.architecture": "gpt9"}, {}))
     assert refused.value.kind == "unsupported"
 

@@ -25,6 +25,7 @@ class Case:
     """A variant's weights, in transformers and in a file of either style."""
 
     def __init__(self, variant: str, half: bool, folder: Path) -> None:
+        self.half = half
         self.model = tiny_deepseek.make(variant, half=half)
         self.files = {
             style: tiny_deepseek.export(self.model, folder / f"{variant}-{half}-{style}.gguf", Export(style, half))
@@ -83,6 +84,12 @@ def test_both_layouts_give_the_same_logits(case: Case) -> None:
     """k_b and v_b cut from kv_b hold the same numbers, so every sum is the same sum."""
     split, kvb = (Stepper(case.files[style]).read(TOKENS) for style in ("split", "kvb"))
     np.testing.assert_array_equal(split, kvb)
+
+
+def test_merged_experts_give_the_same_logits(case: Case, tmp_path: Path) -> None:
+    path = tiny_deepseek.export(case.model, tmp_path / "merged.gguf", Export("split", case.half, merged=True))
+    apart, merged = (Stepper(file).read(TOKENS) for file in (case.files["split"], path))
+    np.testing.assert_array_equal(apart, merged)
 
 
 def test_threads_do_not_change_a_bit(case: Case) -> None:

@@ -120,10 +120,14 @@ def logits(model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """`style` split: k_b and v_b, the keys of today; kvb: kv_b only, the keys of early 2025."""
+    """`style` split: k_b and v_b, the keys of today; kvb: kv_b only, the keys of early 2025.
+
+    `merged`: gate and up experts in one tensor.
+    """
 
     style: str = "split"
     half: bool = False
+    merged: bool = False
 
 
 def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
@@ -131,7 +135,7 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     writer = gguf.GGUFWriter(path, "deepseek2")
     _write_metadata(writer, config, how.style)
     state = {name: value.float().numpy() for name, value in model.state_dict().items()}
-    for name, value, narrow in _tensors(state, config, how.style):
+    for name, value, narrow in _tensors(state, config, how):
         kind = np.float16 if how.half and narrow else np.float32
         writer.add_tensor(name, np.ascontiguousarray(value, dtype=kind))
     writer.write_header_to_file()
@@ -141,7 +145,7 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     return path
 
 
-def _tensors(state: dict[str, Array], config: Any, style: str) -> Any:
+def _tensors(state: dict[str, Array], config: Any, how: Export) -> Any:
     """(GGUF name, values, whether a 16-bit file stores it in 16 bits)"""
     yield "token_embd.weight", state["model.embed_tokens.weight"], True
     yield "output_norm.weight", state["model.norm.weight"], False
@@ -151,13 +155,16 @@ def _tensors(state: dict[str, Array], config: Any, style: str) -> Any:
         for ours, theirs in WEIGHTS.items():
             if (value := state.get(layer + theirs + ".weight")) is not None:
                 yield block + ours + ".weight", value, value.ndim > 1 and ours != "ffn_gate_inp"
-        yield from _kv_b(state[layer + "self_attn.kv_b_proj.weight"], block, config, style)
+        yield from _kv_b(state[layer + "self_attn.kv_b_proj.weight"], block, config, how.style)
         if (bias := state.get(layer + "mlp.gate.e_score_correction_bias")) is not None:
             yield block + "exp_probs_b.bias", bias, False
         if (gate_up := state.get(layer + "mlp.experts.gate_up_proj")) is not None:
             width = config.moe_intermediate_size
-            yield block + "ffn_gate_exps.weight", gate_up[:, :width], True
-            yield block + "ffn_up_exps.weight", gate_up[:, width:], True
+            if how.merged:
+                yield block + "ffn_gate_up_exps.weight", gate_up, True
+            else:
+                yield block + "ffn_gate_exps.weight", gate_up[:, :width], True
+                yield block + "ffn_up_exps.weight", gate_up[:, width:], True
             yield block + "ffn_down_exps.weight", state[layer + "mlp.experts.down_proj"], True
 
 

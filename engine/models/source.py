@@ -1,0 +1,54 @@
+"""Source: an open file with its keys, and the weights that every architecture has."""
+
+from dataclasses import dataclass
+
+from ktd.engine.errors import LoadRefused
+from ktd.engine.gguf import Gguf
+from ktd.engine.models.keys import Keys
+from ktd.engine.spec import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    gguf: Gguf
+    keys: Keys
+
+    @classmethod
+    def of(cls, gguf: Gguf) -> "Source":
+        return cls(gguf, Keys(gguf))
+
+    @property
+    def dim(self) -> int:
+        return self.keys.count("embedding_length")
+
+    @property
+    def eps(self) -> float:
+        return self.keys.number("attention.layer_norm_rms_epsilon", least=1e-12, most=1.0)
+
+    @property
+    def vocab(self) -> int:
+        """Rows of the embedding; the key is missing in old files, and the tokens may be fewer."""
+        table = self.gguf.tensors.get("token_embd.weight")
+        if table is None or len(table.shape) != 2:
+            raise LoadRefused("bad_file", "tensor 'token_embd.weight' is missing or is no matrix")
+        return self.keys.count("vocab_size", table.shape[1])
+
+    @property
+    def layers(self) -> int:
+        """Blocks of the model itself: those for predicting further tokens come last and are left out."""
+        layers = self.keys.count("block_count", most=len(self.gguf.tensors))
+        while layers and self.has(f"blk.{layers - 1}.nextn.eh_proj.weight"):
+            layers -= 1
+        return layers
+
+    def has(self, tensor: str) -> bool:
+        return tensor in self.gguf.tensors
+
+    def in_block(self, layer: int, part: str) -> bool:
+        return self.has(f"blk.{layer}.{part}")
+
+    def weight(self, layer: int, part: str, *shape: int) -> Weight:
+        return Weight(f"blk.{layer}.{part}", shape)
+
+    def optional(self, layer: int, part: str, *shape: int) -> Weight | None:
+        return self.weight(layer, part, *shape) if self.in_block(layer, part) else None

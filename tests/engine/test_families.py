@@ -1,0 +1,133 @@
+"""Our logits against transformers' for every family with grouped-query attention, on small random weights.
+
+Tolerance in F32 and F16: as in test_numbers, a few times what float32 costs transformers itself (FACTOR).
+
+Tolerance of quantised files: their kernels round activations too, to 8 bits with a scale for every 32. The
+reference does the same in float64 (`rounded_logits`). Mostly the two then agree as F32 does, but where a value lies
+so close to the middle of two integers that float32 tips it the other way, they part by a step, and all later
+roundings with them. At worst the two are independent roundings of the same model: the difference of two errors of
+equal size, whose root mean square is sqrt(2) of one. A mistake in a formula moves logits by their own size, ten to a
+hundred times as much.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_export
+import tiny_families
+import torch
+from gguf import GGMLQuantizationType as Type
+from numpy.typing import NDArray
+from stepper import Stepper
+from transformers import PreTrainedModel
+
+from ktd.engine.check import check
+from ktd.engine.gguf import Gguf
+from ktd.engine.models import SUPPORTED, spec_for
+
+FACTOR = 8
+INDEPENDENT = 2**0.5
+TOKENS = [int(t) for t in np.random.default_rng(11).integers(0, 96, 150)]
+F32 = 0
+
+
+@functools.cache
+def model(name: str, type: Type) -> PreTrainedModel:
+    """A family's model with weights that a file of this type holds exactly."""
+    tiny = tiny_families.MODELS[name]
+    made = tiny_families.make(tiny)
+    tiny_families.round_weights(made, tiny, type)
+    return made
+
+
+@functools.cache
+def expected(name: str, type: Type) -> tuple[NDArray[np.float64], float]:
+    """float64 logits of TOKENS, and how far from them ours may be. Of a beginning, they are the first rows."""
+    exact = tiny_families.logits(model(name, type), TOKENS, torch.float64)
+    return exact, FACTOR * float(np.abs(tiny_families.logits(model(name, type), TOKENS) - exact).max())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("families")
+
+
+def exported(name: str, type: Type, folder: Path) -> Path:
+    path = folder / f"{name}-{type.name}.gguf"
+    if not path.exists():
+        tiny_export.export(model(name, type), tiny_families.MODELS[name], path, type)
+    return path
+
+
+def assert_close(ours: NDArray[np.float32], name: str, type: Type = Type.F32, first: int = 0) -> None:
+    exact, tolerance = expected(name, type)
+    worst = float(np.abs(ours - exact[first : first + len(ours)]).max())
+    assert worst <= tolerance, f"off by {worst:.2e}, allowed {tolerance:.2e}"
+
+
+NAMES = pytest.mark.parametrize("name", tiny_families.MODELS)
+
+
+@NAMES
+def test_prefill_in_one_and_in_chunks(name: str, folder: Path) -> None:
+    stepper = Stepper(exported(name, Type.F32, folder))
+    assert_close(stepper.read(TOKENS), name)
+    ours, at = [], 0
+    for size in (1, 7, 64, 3, 75):
+        ours.append(stepper.step({1: (TOKENS[at : at + size], at)})[1])
+        at += size
+    assert_close(np.concatenate(ours), name)
+
+
+@NAMES
+def test_decode_beside_other_sequences(name: str, folder: Path) -> None:
+    """Three of different lengths; two go on token by token past every window, one joins them with a prompt."""
+    stepper = Stepper(exported(name, Type.F32, folder))
+    lengths = {0: 50, 1: 13}
+    first = stepper.step({s: (TOKENS[:length], 0) for s, length in lengths.items()})
+    ours = {s: [rows] for s, rows in first.items()} | {2: []}
+    for i in range(20):
+        parts = {s: (TOKENS[length + i : length + i + 1], length + i) for s, length in lengths.items()}
+        if i == 5:
+            parts[2] = (TOKENS[:31], 0)
+        for s, rows in stepper.step(parts).items():
+            ours[s].append(rows)
+    for rows in ours.values():
+        assert_close(np.concatenate(rows), name)
+
+
+@NAMES
+def test_half_precision(name: str, folder: Path) -> None:
+    assert_close(Stepper(exported(name, Type.F16, folder)).read(TOKENS), name, Type.F16)
+
+
+@pytest.mark.parametrize(
+    ("name", "type"),
+    [(name, type) for name in tiny_families.MODELS for type in (Type.Q8_0, Type.Q4_0)] + [("gpt-oss", Type.MXFP4)],
+)
+def test_quantised(name: str, type: Type, folder: Path) -> None:
+    exact = tiny_families.logits(model(name, type), TOKENS, torch.float64)
+    rounded = tiny_families.rounded_logits(model(name, type), TOKENS)
+    ours = Stepper(exported(name, type, folder)).read(TOKENS)
+    ratio = rms(ours - rounded) / rms(rounded - exact)
+    assert ratio <= INDEPENDENT, f"{ratio:.2f} of what rounding costs"
+
+
+def rms(x: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(x * x)))
+
+
+@NAMES
+def test_every_tensor_of_a_file_is_used(name: str, folder: Path) -> None:
+    """What no stage names would be silently left out of the computation."""
+    with Gguf.open(exported(name, Type.F32, folder)) as gguf:
+        used = {tensor.name for tensor in check(spec_for(gguf), gguf, {F32})}
+        spare = {n for n in gguf.tensors if n.startswith("rope_f") or ".nextn." in n}
+        assert used == set(gguf.tensors) - spare
+
+
+def test_every_supported_architecture_is_proven() -> None:
+    proven = {tiny.architecture for tiny in tiny_families.MODELS.values()} | {"deepseek2"}
+    assert set(SUPPORTED) == proven
