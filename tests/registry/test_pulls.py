@@ -357,7 +357,7 @@ async def test_a_public_hub_may_not_redirect_into_this_machine(proxied, hub):
     assert hub.fetched(FILE) == []
 
 
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "http://[fd00::1]/x", "ftp://example.org/x", "http://"])
+@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "http://[fd00::1]/x", "ftp://example.org/x"])
 async def test_redirects_that_lead_nowhere_good(proxied, hub, target):
     hub.redirect = target
     with pytest.raises(HubRefused, match="redirects to"):
