@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
 
 from ktd.registry.errors import AccessDenied, HubRefused, HubUnreachable, NotAtHub
 from ktd.registry.sources.hub import Address, Found, HubFile, Listing, base_models
@@ -47,8 +49,12 @@ class HuggingFace:
         ]
 
     def _api(self) -> "HfApi":
-        from huggingface_hub import HfApi  # takes 0.3 s with all it needs
+        from huggingface_hub import HfApi, get_session  # takes 0.3 s with all it needs
 
+        client = get_session()  # one for the process; it would follow a redirect to anywhere
+        hooks = client.event_hooks
+        if _stay not in hooks["response"]:
+            client.event_hooks = hooks | {"response": [*hooks["response"], _stay]}
         return HfApi(endpoint=self.endpoint, token=self._token or False, library_name="ktd")
 
     @contextmanager
@@ -75,6 +81,14 @@ class HuggingFace:
             if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):  # whichever it is built on
                 raise
             raise HubUnreachable(f"{self.label} ({self.endpoint}) does not answer: {error!r:.200}") from error
+
+
+def _stay(response: Any) -> None:
+    """Answers about repositories come from the hub's own host; a renamed repository only has another path there."""
+    here = URL(str(response.request.url))
+    there = here.join(URL(response.headers.get("location", "")))
+    if response.is_redirect and there.origin() != here.origin():
+        raise HubRefused(f"{here.host} redirects questions about repositories to {there.host}")
 
 
 def _refusal(label: str, subject: str, status: int) -> Exception:

@@ -57,6 +57,16 @@ def test_listings_have_sizes_digests_and_bases(hub, kind, tmp_path):
     assert listing.bases == ("up/stream",)
 
 
+def test_questions_stay_at_the_hub(hub):
+    hub.repos["ns/repo"] = Repo({"a.gguf": b"x"})
+    hub.moved = f"{hub.cdn}/api/models/ns/repo"
+    with pytest.raises(HubRefused, match="redirects questions about repositories"):
+        HuggingFace(hub.url, "secret").listing("ns/repo", None)
+    assert {asked.host for asked in hub.asked} == {"hub"}
+    hub.moved = "/api/models/ns/repo?moved=1&blobs=1"
+    assert HuggingFace(hub.url).listing("ns/repo", None).files
+
+
 @pytest.mark.parametrize("kind", [HuggingFace, ModelScope])
 def test_refusals_are_told_apart(hub, kind, tmp_path):
     hub.repos["ns/gated"] = Repo({}, gated=True)

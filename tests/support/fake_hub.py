@@ -59,6 +59,7 @@ class FakeHub:
         self.pace = 0.0  # seconds between steps
         self.down: set[str] = set()  # "huggingface", "modelscope": answers 503
         self.redirect: str | None = None  # where files are redirected to instead
+        self.moved: str | None = None  # where questions about repositories are redirected to
         self.url = self.cdn = ""
         self.sent = 0  # bytes of files
         self._ready = threading.Event()
@@ -128,6 +129,8 @@ class FakeHub:
 
     async def _hf_info(self, request: web.Request) -> web.Response:
         self._note("hub", request)
+        if self.moved and "moved" not in request.query:
+            raise web.HTTPTemporaryRedirect(self.moved)
         name, repo = self._repo(request, "huggingface")
         revision = request.match_info.get("revision", "main")
         if revision not in ("main", COMMIT):
