@@ -15,9 +15,13 @@ class Detokenizer:
 
     def push(self, token: int) -> str:
         """The text that became complete with this token."""
+        return self._decoder.decode(self.piece(token))
+
+    def piece(self, token: int) -> bytes:
+        """What a token adds to the text."""
         if self._tokenizer.is_control(token) and token not in self._markers:
-            return ""
-        return self._decoder.decode(self._tokenizer.piece(token))
+            return b""
+        return self._tokenizer.piece(token)
 
     def finish(self) -> str:
         """A replacement character where the last one never became complete, else nothing."""

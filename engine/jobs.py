@@ -3,6 +3,7 @@
 import secrets
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ Record = Delta | Done | Failed
 
 _MOST_TOP_K = (1 << 31) - 1
 _SEEDS = 1 << 64
+MOST_LOGPROBS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -112,10 +114,11 @@ class Jobs:
         if job.id in self._running:
             raise JobFailed("bad_request", f"job {job.id} is already running")
         tokens = self._encode(job.prompt)
+        self._check([token for token, _ in job.sampling.logit_bias])
         sampler = _sampler(job.sampling)
         for token in tokens:
             sampler.accept(token)
-        answer = Answer(self._model.tokenizer, job.prompt)
+        answer = Answer(self._model.tokenizer, job.prompt, job.sampling.logprobs)
         limit = self._model.context - len(tokens)
         if job.sampling.max_tokens is not None:
             limit = min(limit, job.sampling.max_tokens)
@@ -136,7 +139,7 @@ class Jobs:
         self._check(prompt.before)
         return [*prompt.before, *tokenizer.encode(prompt.text, bos and not prompt.before)]
 
-    def _check(self, tokens: tuple[int, ...]) -> None:
+    def _check(self, tokens: Iterable[int]) -> None:
         count = len(self._model.tokenizer)
         for token in tokens:
             if not 0 <= token < count:
@@ -154,11 +157,11 @@ class Jobs:
         job.answered_ns = job.answered_ns or time.monotonic_ns()
         try:
             token = job.sampler.sample(logits)
+            text = job.answer.push(token, logits)
         except _core.EngineError as error:
             return [self._fail(job, "engine", str(error))]
         job.sampler.accept(token)
         job.sequence.tokens.append(token)
-        text = job.answer.push(token)
         if job.answer.stopped:
             return self._finish(job, "stop", text)
         if job.answer.tokens == job.limit:
@@ -167,7 +170,7 @@ class Jobs:
 
     def _finish(self, job: Running, reason: FinishReason, text: str = "") -> list[Record]:
         self._forget(job)
-        return [*_delta(job, text + job.answer.finish()), _done(job, reason)]
+        return [*_delta(job, text + job.answer.finish(), last=True), _done(job, reason)]
 
     def _fail(self, job: Running, kind: FailureKind, message: str) -> Failed:
         self._forget(job)
@@ -181,6 +184,8 @@ class Jobs:
 def _sampler(sampling: Sampling) -> _core.Sampler:
     if sampling.max_tokens is not None and sampling.max_tokens < 0:
         raise JobFailed("bad_request", f"max_tokens {sampling.max_tokens} is negative")
+    if not 0 <= (sampling.logprobs or 0) <= MOST_LOGPROBS:
+        raise JobFailed("bad_request", f"logprobs {sampling.logprobs} is not between 0 and {MOST_LOGPROBS}")
     seed = secrets.randbelow(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
     try:
         return _core.Sampler(
@@ -188,10 +193,12 @@ def _sampler(sampling: Sampling) -> _core.Sampler:
             top_k=min(sampling.top_k, _MOST_TOP_K),
             top_p=sampling.top_p,
             min_p=sampling.min_p,
+            typical_p=sampling.typical_p,
             repeat_penalty=sampling.repeat_penalty,
             repeat_last_n=sampling.repeat_last_n,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
+            bias=sampling.logit_bias,
             seed=seed,
         )
     except (_core.EngineError, TypeError) as error:
@@ -205,11 +212,12 @@ def _too_long(tokens: str, context: int) -> JobFailed:
     )
 
 
-def _delta(job: Running, text: str) -> list[Record]:
-    if not text:
+def _delta(job: Running, text: str, last: bool = False) -> list[Record]:
+    logprobs = job.answer.logprobs(text, last)
+    if not text and not logprobs:
         return []
     told, job.told = job.told, job.answer.tokens
-    return [Delta(job.id, text, job.told - told)]
+    return [Delta(job.id, text, job.told - told, logprobs)]
 
 
 def _done(job: Running, reason: FinishReason) -> Done:

@@ -18,20 +18,25 @@ RefusalKind = Literal["bad_file", "unsupported", "out_of_memory", "bad_option", 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the next token is chosen.
 
-    `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off; penalties look at the last `repeat_last_n`
-    tokens of prompt and answer, -1 means all; `seed` None is random; `max_tokens` None is up to the context's end.
+    `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 are off; penalties look at the last
+    `repeat_last_n` tokens of prompt and answer, -1 means all; `logit_bias` is pairs of a token and what is added to
+    its logit; `seed` None is random; `max_tokens` None is up to the context's end. With `logprobs` n, every Delta
+    tells its tokens' log-probabilities, and the n best tokens at each place.
     """
 
     temperature: float = 0.8
     top_k: int = 40
     top_p: float = 0.9
     min_p: float = 0.0
+    typical_p: float = 1.0
     repeat_penalty: float = 1.0
     repeat_last_n: int = 64
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     max_tokens: int | None = None
+    logprobs: int | None = None
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -111,12 +116,29 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """The bytes of a token and its log-softmax over the raw logits: what the model itself thought, before penalties,
+    temperature, cuts and constraints. So do Ollama, llama-server and vLLM: figures of different requests compare.
+
+    `top` [Sampling.logprobs] is the best tokens at its place, best first.
+    """
+
+    piece: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+
+
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """Text that became certain in one step; never half a character, never part of a stop string."""
+    """Text that became certain in one step; never half a character, never part of a stop string.
+
+    `logprobs` is of the tokens since the last Delta, where asked for, the token that ends the answer left out; then
+    the last Delta may have no text.
+    """
 
     id: int
     text: str
     tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -11,7 +11,7 @@ from ktd.engine.client import WorkerHandle
 from ktd.engine.executor import Executor
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel
-from ktd.engine.messages import Delta, Done, Failed, Job, Prompt, Sampling
+from ktd.engine.messages import Delta, Done, Failed, Job, Prompt, Sampling, TokenLogprob
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -29,6 +29,7 @@ class Heard:
     text: str = ""
     told: int = 0
     deltas: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
     end: Done | Failed | None = None
 
     @property
@@ -44,8 +45,9 @@ class Heard:
     def hear(self, record: Delta | Done | Failed) -> None:
         assert self.end is None, "nothing comes after the end"
         if isinstance(record, Delta):
-            assert record.text and record.tokens
+            assert record.tokens and (record.text or record.logprobs)
             self.text += record.text
+            self.logprobs += record.logprobs
             self.told += record.tokens
             self.deltas += 1
         else:
