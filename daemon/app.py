@@ -19,6 +19,7 @@ from ktd.daemon.routes import (
     blobs,
     catalog,
     chat,
+    completions,
     create,
     downloads,
     generate,
@@ -67,6 +68,7 @@ ROUTES = [
     web.get("/v1/models", openai_models.models),
     web.get("/v1/models/{name:.+}", openai_models.model),
     web.post("/v1/chat/completions", openai_chat.completions),
+    web.post("/v1/completions", completions.complete),
 ]
 
 

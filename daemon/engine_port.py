@@ -21,6 +21,15 @@ class Worker(Protocol):
         Raises JobFailed; WorkerDied when the worker ends, whoever ended it.
         """
 
+    async def tokenize(self, prompt: Prompt, bos: bool = True) -> tuple[int, ...]:
+        """The tokens that a prompt is read as; `bos` False leaves out the one that the model wants first.
+
+        Raises JobFailed, "prompt_too_long" when it is sure not to fit the context; WorkerDied.
+        """
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> str:
+        """The text of tokens, special ones included. Raises JobFailed or WorkerDied."""
+
     async def close(self) -> None:
         """End the worker and wait until its memory is given back; a second call does nothing."""
 

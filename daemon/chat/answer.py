@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ktd.daemon.chat.chat import Chat, Piece, Raw, Terms
+from ktd.daemon.chat.chat import Ask, Chat, Fill, Piece, Raw, Terms
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
@@ -34,7 +34,7 @@ class Answerer:
         self._framings = framings
         self._renderer = renderer
 
-    async def answer(self, record: ModelRecord, ask: Chat | Raw, terms: Terms) -> AsyncGenerator[Piece | Ending, None]:
+    async def answer(self, record: ModelRecord, ask: Ask, terms: Terms) -> AsyncGenerator[Piece | Ending, None]:
         """The answer as it grows, then Ending. Closing the generator stops the model.
 
         Raises DaemonError or EngineError.
@@ -57,10 +57,15 @@ class Answerer:
         async with self._host.lease(record, terms.context, terms.keep_alive):
             pass
 
-    async def _framed(self, record: ModelRecord, ask: Chat | Raw, terms: Terms) -> Framed:
-        if isinstance(ask, Raw):
-            plain = Style(thinks=False, calls_tools=False)
-            return Framed(Prompt(ask.text, terms.stops), Splitter(plain, thinking=False, tools=False))
+    async def _framed(self, record: ModelRecord, ask: Ask, terms: Terms) -> Framed:
+        match ask:
+            case Raw():
+                return _plain(Prompt(ask.text, terms.stops, before=ask.before))
+            case Fill():
+                gap = (await self._framings.of(record)).gap
+                if gap is None:
+                    raise NotSupported(f"{record.name} does not support insert")
+                return _plain(Prompt(gap.prefix + ask.prefix + gap.suffix + ask.suffix + gap.middle, terms.stops))
         return await framed(ask, await self._framings.of(record), terms.stops, self._renderer)
 
 
@@ -83,9 +88,9 @@ def _joined(pieces: list[Piece]) -> Piece:
     )
 
 
-def check(record: ModelRecord, ask: Chat | Raw, asked_name: str) -> None:
+def check(record: ModelRecord, ask: Ask, asked_name: str) -> None:
     """Whether the model can do what is asked. Raises NotSupported, in Ollama's words."""
-    if isinstance(ask, Raw):
+    if not isinstance(ask, Chat):
         return
     if not record.template:
         raise NotSupported(f'"{asked_name}" has no chat template: only raw prompts can be answered')
@@ -100,6 +105,11 @@ def _check_tools(record: ModelRecord) -> None:
         raise NotSupported(f"{record.name} does not support tools")
     if not Style.of(record.template or "").calls_tools:
         raise NotSupported(f"{record.name} writes tool calls in a format that this version of ktd cannot read")
+
+
+def _plain(prompt: Prompt) -> Framed:
+    """For prompts that bring no tags."""
+    return Framed(prompt, Splitter(Style(thinks=False, calls_tools=False), thinking=False, tools=False))
 
 
 async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator[Piece | Done, None]:

@@ -26,19 +26,35 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """`think` None leaves the choice to the template; `effort` is a level for templates that know levels."""
+    """`think` None leaves the choice to the template; `effort` is a level for templates that know levels.
+
+    `before` are the tokens of an earlier prompt and answer that the messages go on from.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {...}}, as the client wrote them
     think: bool | None = None
     effort: str | None = None
+    before: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Text that goes to the model untouched."""
+    """Text that goes to the model untouched, behind tokens that do."""
 
     text: str
+    before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Two texts, between which something is missing."""
+
+    prefix: str
+    suffix: str
+
+
+Ask = Chat | Raw | Fill
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,13 @@ class Framed:
 async def framed(chat: Chat, framing: Framing, stops: tuple[str, ...], renderer: Renderer) -> Framed:
     """Raises TemplateFailed."""
     text = await _rendered(chat, framing, renderer)
+    if chat.before:  # an answer's tokens lack the one that ended it
+        text = framing.eos + text.removeprefix(framing.bos)
     style = Style.of(framing.template)
     tools = bool(chat.tools)
     thinking = style.thinks and _opens_thinking(text, _begun(chat.messages))
     splitter = Splitter(style, thinking, tools)
-    return Framed(Prompt(text, stops, style.markers(tools)), splitter)
+    return Framed(Prompt(text, stops, style.markers(tools), chat.before), splitter)
 
 
 async def _rendered(chat: Chat, framing: Framing, renderer: Renderer) -> str:

@@ -25,12 +25,13 @@ async def generate(request: web.Request) -> web.StreamResponse:
         raise ModelMissing("model '' not found")
     record = await present(request.app, body.model)
     keep_alive = from_ollama.keep_alive(body.keep_alive)
-    if not body.prompt and keep_alive == 0:
+    asks = bool(body.prompt or body.suffix)
+    if not asks and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.generate_state(body.model, "unload"))
     from_ollama.refuse_unsupported(body)
     conditions = terms(record.parameters, body.options, keep_alive=keep_alive)
-    if not body.prompt:
+    if not asks:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))
     ask = from_ollama.prompt(body, record.system)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ktd.daemon import duration
-from ktd.daemon.chat.chat import Chat, Message, Raw, ToolCall
+from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import ollama
 
@@ -21,13 +21,16 @@ def chat(request: ollama.ChatRequest, system: str | None, examples: Examples = (
     return Chat(with_system(messages, system, examples), tuple(request.tools), think, effort)
 
 
-def prompt(request: ollama.GenerateRequest, system: str | None) -> Chat | Raw:
+def prompt(request: ollama.GenerateRequest, system: str | None) -> Ask:
     """Raises BadRequest."""
+    if request.suffix:
+        return Fill(request.prompt, request.suffix)
     if request.raw:
         return Raw(request.prompt)
     think, effort = thinking(request.think)
-    message = Message("user", request.prompt)
-    return Chat(with_system((message,), request.system or system), (), think, effort)
+    message, before = Message("user", request.prompt), tuple(request.context)
+    own = None if before else system  # it is in the context already
+    return Chat(with_system((message,), request.system or own), (), think, effort, before)
 
 
 def with_system(messages: tuple[Message, ...], system: str | None, examples: Examples = ()) -> tuple[Message, ...]:
@@ -65,12 +68,10 @@ def _refuse_generate(request: ollama.GenerateRequest) -> None:
         raise BadRequest("raw mode does not support template, system, or context")
     if request.images:
         raise NotSupported(f'"{request.model}" does not support images')
-    if request.suffix:
-        raise NotSupported("this version of ktd does not support suffix")
+    if request.suffix and request.context:
+        raise BadRequest("a context cannot go before a prompt with a suffix")
     if request.template:
-        raise NotSupported("this version of ktd does not support template: the model's own is used")
-    if request.context:
-        raise NotSupported("this version of ktd does not support context: send the conversation to /api/chat")
+        raise NotSupported("ktd renders the model's own template, and does not read Ollama's template language")
 
 
 def thinking(value: object) -> tuple[bool | None, str | None]:

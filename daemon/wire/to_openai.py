@@ -23,8 +23,8 @@ class Reply:
         message = _message(piece)
         message.role = "assistant"
         message.content = piece.content or (None if piece.calls else "")
-        choices = [openai.Choice(message, _reason(ending))]
-        return openai.Completion(self._id, self._created, self._model, choices, _usage(ending))
+        choices = [openai.Choice(message, finish_reason(ending))]
+        return openai.Completion(self._id, self._created, self._model, choices, usage(ending))
 
     def opening(self) -> openai.Chunk:
         return self._chunk(openai.Delta(openai.Message(role="assistant", content="")))
@@ -35,10 +35,10 @@ class Reply:
         return self._chunk(openai.Delta(message))
 
     def closing(self, ending: Ending) -> openai.Chunk:
-        return self._chunk(openai.Delta(openai.Message(), _reason(ending)))
+        return self._chunk(openai.Delta(openai.Message(), finish_reason(ending)))
 
     def usage(self, ending: Ending) -> openai.Chunk:
-        return openai.Chunk(self._id, self._created, self._model, [], _usage(ending))
+        return openai.Chunk(self._id, self._created, self._model, [], usage(ending))
 
     def _chunk(self, delta: openai.Delta) -> openai.Chunk:
         return openai.Chunk(self._id, self._created, self._model, [delta])
@@ -55,17 +55,15 @@ def _call(call: ToolCall) -> openai.ToolCall:
     return openai.ToolCall(call.index, call.id, openai.Function(call.name, arguments))
 
 
-def _reason(ending: Ending) -> str:
+def finish_reason(ending: Ending) -> str:
     if ending.called:
         return "tool_calls"
     return "length" if ending.done.reason == "length" else "stop"
 
 
-def _usage(ending: Ending) -> openai.Usage:
-    done = ending.done
-    return openai.Usage(
-        prompt_tokens=done.prompt_tokens,
-        completion_tokens=done.output_tokens,
-        total_tokens=done.prompt_tokens + done.output_tokens,
-        prompt_tokens_details={"cached_tokens": done.cached_tokens},
-    )
+def usage(*endings: Ending) -> openai.Usage:
+    """Of all these answers together."""
+    prompt = sum(ending.done.prompt_tokens for ending in endings)
+    output = sum(ending.done.output_tokens for ending in endings)
+    cached = sum(ending.done.cached_tokens for ending in endings)
+    return openai.Usage(prompt, output, prompt + output, {"cached_tokens": cached})

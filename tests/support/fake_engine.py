@@ -33,6 +33,13 @@ class FakeWorker:
         finally:
             engine.running -= 1
 
+    async def tokenize(self, prompt: Prompt, bos: bool = True) -> tuple[int, ...]:
+        """One token a character, and BOS is 1."""
+        return (*prompt.before, *([1] if bos and not prompt.before else []), *map(ord, prompt.text))
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> str:
+        return "".join(map(chr, tokens))
+
     async def _paused(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._engine.go_on, self._ended)]
         try:

@@ -1,0 +1,69 @@
+"""Every dialect against a daemon process with the real engine: the demo model's answers are asserted."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import ollama
+import openai
+import pytest
+from daemon_process import DaemonProcess, gone
+
+SUM = [{"role": "user", "content": "What is 12 + 30?"}]
+GREEDY = {"temperature": 0}
+GAP, FILLING = ("10, 11, 12, 13,", " 17, 18, 19, 20"), " 14, 15, 16,"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    daemon = DaemonProcess(tmp_path_factory.mktemp("real") / "home")
+    daemon.address = daemon.url()
+    yield daemon
+    workers = daemon.workers()
+    daemon.process.terminate()
+    assert daemon.end() == (0, "", "")
+    assert gone(workers)
+
+
+@pytest.fixture
+async def client(daemon: DaemonProcess) -> AsyncIterator[ollama.AsyncClient]:
+    async with ollama.AsyncClient(host=daemon.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(daemon: DaemonProcess) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{daemon.address}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(daemon: DaemonProcess) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(daemon.address) as session:
+        yield session
+
+
+async def test_the_model_fills_in(client: ollama.AsyncClient, other: openai.AsyncOpenAI) -> None:
+    prefix, suffix = GAP
+    native = await client.generate("demo", prefix, suffix=suffix, options=GREEDY)
+    done = await other.completions.create(model="demo", prompt=prefix, suffix=suffix, temperature=0)
+    assert (native.response, native.done_reason) == (FILLING, "stop")
+    assert (done.choices[0].text, done.choices[0].finish_reason) == (FILLING, "stop")
+
+
+async def test_raw_prompts(other: openai.AsyncOpenAI) -> None:
+    prompt = "<｜User｜>What is 12 + 30?<｜Assistant｜><think>\n\n</think>\n\n"
+    texts = await other.completions.create(model="demo", prompt=[prompt, prompt], temperature=0, echo=True)
+    assert [choice.text for choice in texts.choices] == [prompt + "12 + 30 = 42"] * 2
+    cut = await other.completions.create(model="demo", prompt=prompt, temperature=0, stop=["="], max_tokens=50)
+    assert cut.choices[0].text == "12 + 30 "
+    short = await other.completions.create(model="demo", prompt=prompt, temperature=0, max_tokens=2)
+    assert (short.choices[0].finish_reason, short.usage and short.usage.completion_tokens) == ("length", 2)
+
+
+async def test_a_context_is_remembered(client: ollama.AsyncClient) -> None:
+    first = await client.generate("demo", "My name is Anna.", think=False, options=GREEDY)
+    second = await client.generate("demo", "What is my name?", context=first.context, think=False, options=GREEDY)
+    assert "Anna" in second.response
+    assert second.context[: len(first.context)] == first.context
+    with pytest.raises(ollama.ResponseError, match="token 99999 is outside the vocabulary of 2560"):
+        await client.generate("demo", "x", context=[99999])
