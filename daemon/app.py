@@ -29,6 +29,7 @@ from ktd.daemon.routes import (
     openai_chat,
     openai_models,
     pull,
+    tokens,
     upkeep,
 )
 from ktd.daemon.settings import Settings
@@ -52,6 +53,8 @@ ROUTES = [
     web.delete("/api/delete", models.delete),
     web.post("/api/generate", generate.generate),
     web.post("/api/chat", chat.chat),
+    web.post("/api/tokenize", tokens.tokenize),
+    web.post("/api/detokenize", tokens.detokenize),
     web.post("/api/create", create.make),
     web.post("/api/pull", pull.pull),
     web.post("/api/push", pull.push),

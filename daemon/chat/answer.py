@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Piece, Raw, Terms
 from ktd.daemon.chat.framing import Framings
@@ -11,9 +12,11 @@ from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.style import Style
+from ktd.daemon.chat.truncation import shortened
 from ktd.daemon.engine_port import Worker
-from ktd.daemon.errors import NotSupported
+from ktd.daemon.errors import NotSupported, TemplateFailed
 from ktd.daemon.host import ModelHost
+from ktd.engine.client import JobFailed
 from ktd.engine.messages import Delta, Done, Prompt
 from ktd.registry.record import ModelRecord
 
@@ -44,7 +47,7 @@ class Answerer:
         called = False
         async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
             load_ns = time.monotonic_ns() - began
-            async with aclosing(_pieces(worker, frame, terms)) as pieces:
+            async with aclosing(self._pieces(worker, record, ask, frame, terms)) as pieces:
                 async for item in pieces:
                     if isinstance(item, Done):
                         yield Ending(item, load_ns, time.monotonic_ns() - began, called)
@@ -52,10 +55,47 @@ class Answerer:
                         called = called or bool(item.calls)
                         yield item
 
+    async def count(self, record: ModelRecord, ask: Ask, terms: Terms) -> int:
+        """Tokens that would be read. Raises DaemonError or EngineError."""
+        frame = await self._framed(record, ask, terms)
+        async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
+            return len(await worker.tokenize(frame.prompt))
+
     async def load(self, record: ModelRecord, terms: Terms) -> None:
         """Have the model ready, and start its keep-alive time anew."""
         async with self._host.lease(record, terms.context, terms.keep_alive):
             pass
+
+    async def _pieces(
+        self, worker: Worker, record: ModelRecord, ask: Ask, frame: Framed, terms: Terms
+    ) -> AsyncGenerator[Piece | Done, None]:
+        """The answer; to a shorter chat when this one is too long and may be truncated."""
+        try:
+            async with aclosing(_pieces(worker, frame, terms)) as pieces:
+                async for item in pieces:
+                    yield item
+            return
+        except JobFailed as error:
+            if error.kind != "prompt_too_long" or not isinstance(ask, Chat) or not ask.truncate:
+                raise
+            shorter = await shortened(ask, partial(self._fits, worker, record, terms))
+            if shorter is None:
+                raise
+        frame = await self._framed(record, shorter, terms)
+        async with aclosing(_pieces(worker, frame, terms)) as pieces:
+            async for item in pieces:
+                yield item
+
+    async def _fits(self, worker: Worker, record: ModelRecord, terms: Terms, chat: Chat) -> bool:
+        try:
+            frame = await self._framed(record, chat, terms)
+            return len(await worker.tokenize(frame.prompt)) < worker.loaded.context
+        except TemplateFailed:  # it does not read without what was left out
+            return False
+        except JobFailed as error:
+            if error.kind != "prompt_too_long":
+                raise
+            return False
 
     async def _framed(self, record: ModelRecord, ask: Ask, terms: Terms) -> Framed:
         match ask:

@@ -28,7 +28,8 @@ class Message:
 class Chat:
     """`think` None leaves the choice to the template; `effort` is a level for templates that know levels.
 
-    `before` are the tokens of an earlier prompt and answer that the messages go on from.
+    `before` are the tokens of an earlier prompt and answer that the messages go on from. `truncate` lets go of the
+    oldest turns when all of them are longer than the context.
     """
 
     messages: tuple[Message, ...]
@@ -36,6 +37,7 @@ class Chat:
     think: bool | None = None
     effort: str | None = None
     before: tuple[int, ...] = ()
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

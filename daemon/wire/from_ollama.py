@@ -18,7 +18,8 @@ def chat(request: ollama.ChatRequest, system: str | None, examples: Examples = (
     """Raises BadRequest."""
     messages = tuple(_message(message) for message in request.messages)
     think, effort = thinking(request.think)
-    return Chat(with_system(messages, system, examples), tuple(request.tools), think, effort)
+    messages = with_system(messages, system, examples)
+    return Chat(messages, tuple(request.tools), think, effort, truncate=request.truncate)
 
 
 def prompt(request: ollama.GenerateRequest, system: str | None) -> Ask:

@@ -29,7 +29,7 @@ def chat(request: openai.ChatRequest, system: str | None, examples: Examples = (
     messages = tuple(_message(message, names) for message in request.messages)
     think, effort = thinking(request.reasoning_effort or request.reasoning.effort)
     tools = () if request.tool_choice == "none" else tuple(request.tools)
-    return Chat(with_system(messages, system, examples), tools, think, effort)
+    return Chat(with_system(messages, system, examples), tools, think, effort, truncate=True)
 
 
 def options(request: openai.ChatRequest) -> dict[str, Any]:

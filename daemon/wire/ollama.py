@@ -40,6 +40,7 @@ class Request(msgspec.Struct):
 
 
 class ChatRequest(Request):
+    truncate: bool = True
     messages: list[MessageIn] = msgspec.field(default_factory=list)
     tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
@@ -52,6 +53,40 @@ class GenerateRequest(Request):
     context: list[int] = msgspec.field(default_factory=list)
     raw: bool = False
     images: list[Any] = msgspec.field(default_factory=list)
+
+
+class TokenRequest(msgspec.Struct):
+    """What /api/tokenize and /api/detokenize, which are ktd's own, have in common."""
+
+    model: str = ""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    keep_alive: Any = None
+
+
+class TokenizeRequest(TokenRequest):
+    content: str = ""
+    prompt: str = ""
+    add_special: bool = False  # whether to put BOS first, where the model wants it
+
+
+class DetokenizeRequest(TokenRequest):
+    tokens: list[int] = msgspec.field(default_factory=list)
+
+
+class Tokens(msgspec.Struct):
+    """Durations are nanoseconds."""
+
+    model: str
+    tokens: list[int]
+    total_duration: int
+    load_duration: int
+
+
+class Content(msgspec.Struct):
+    model: str
+    content: str
+    total_duration: int
+    load_duration: int
 
 
 class NameRequest(msgspec.Struct):

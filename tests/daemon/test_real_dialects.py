@@ -67,3 +67,26 @@ async def test_a_context_is_remembered(client: ollama.AsyncClient) -> None:
     assert second.context[: len(first.context)] == first.context
     with pytest.raises(ollama.ResponseError, match="token 99999 is outside the vocabulary of 2560"):
         await client.generate("demo", "x", context=[99999])
+
+
+async def test_old_turns_make_way_and_the_system_message_stays(client: ollama.AsyncClient) -> None:
+    old = [{"role": "user", "content": "word " * 2100}, {"role": "assistant", "content": "Yes."}]
+    system = {"role": "system", "content": "Your name is Nora."}
+    talk = [system, *old, *old, {"role": "user", "content": "What is your name?"}]
+    answer = await client.chat("demo", talk, think=False, options=GREEDY)
+    assert "Nora" in (answer.message.content or "")
+    assert (answer.prompt_eval_count or 0) < 50
+    with pytest.raises(ollama.ResponseError, match=r"\d{4} tokens.*2048") as caught:
+        await client.chat("demo", [system, {"role": "user", "content": "word " * 5000}])
+    assert caught.value.status_code == 400
+
+
+async def test_tokens_are_read_and_written(http: aiohttp.ClientSession) -> None:
+    text = "<｜User｜>What is 12 + 30? ✓"
+    async with http.post("/api/tokenize", json={"model": "demo", "content": text}) as reply:
+        tokens = (await reply.json())["tokens"]
+    assert all(0 <= token < 2560 for token in tokens)
+    async with http.post("/api/detokenize", json={"model": "demo", "tokens": tokens}) as reply:
+        assert (await reply.json())["content"] == text
+    async with http.post("/api/detokenize", json={"model": "demo", "tokens": [2560]}) as reply:
+        assert (reply.status, await reply.json()) == (400, {"error": "token 2560 is outside the vocabulary of 2560"})

@@ -21,6 +21,8 @@ class FakeWorker:
         engine.samplings.append(sampling)
         engine.running += 1
         try:
+            if len(await self.tokenize(prompt)) >= engine.longest:
+                raise JobFailed("prompt_too_long", f"the prompt has {len(prompt.text)} tokens, more than it may have")
             if engine.failure is not None:
                 raise engine.failure
             for number, text in enumerate(engine.answer):
@@ -65,6 +67,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.answer: list[str] = ["Hello", " world"]
         self.context = 2048
+        self.longest = 1 << 40  # tokens of a prompt before it is refused
         self.pause_at: int | None = None
         self.go_on = asyncio.Event()
         self.may_load = asyncio.Event()
