@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Piece, Raw, Terms
@@ -17,7 +17,7 @@ from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import NotSupported, TemplateFailed
 from ktd.daemon.host import ModelHost
 from ktd.engine.client import JobFailed
-from ktd.engine.messages import Delta, Done, Prompt
+from ktd.engine.messages import Delta, Done, Prompt, TokenLogprob
 from ktd.registry.record import ModelRecord
 
 
@@ -125,6 +125,7 @@ def _joined(pieces: list[Piece]) -> Piece:
         content="".join(piece.content for piece in pieces),
         thinking="".join(piece.thinking for piece in pieces),
         calls=tuple(call for piece in pieces for call in piece.calls),
+        logprobs=tuple(each for piece in pieces for each in piece.logprobs),
     )
 
 
@@ -153,12 +154,15 @@ def _plain(prompt: Prompt) -> Framed:
 
 
 async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator[Piece | Done, None]:
+    logprobs: tuple[TokenLogprob, ...] = ()  # of text that the splitter still holds back
     async with aclosing(worker.generate(frame.prompt, terms.sampling)) as stream:
         async for item in stream:
-            if isinstance(item, Delta):
-                for piece in frame.splitter.feed(item.text):
-                    yield piece
-            else:
-                for piece in frame.splitter.finish():
-                    yield piece
+            more = isinstance(item, Delta)
+            logprobs += item.logprobs if more else ()
+            for piece in frame.splitter.feed(item.text) if more else frame.splitter.finish():
+                yield replace(piece, logprobs=logprobs)
+                logprobs = ()
+            if not more:
+                if logprobs:
+                    yield Piece(logprobs=logprobs)
                 yield item

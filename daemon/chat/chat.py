@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktd.engine.messages import Sampling
+from ktd.engine.messages import Sampling, TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some more of the answer; every tool call comes whole."""
+    """Some more of the answer; every tool call comes whole.
+
+    `logprobs` is of the tokens since the last piece, tags included, where they were asked for.
+    """
 
     content: str = ""
     thinking: str = ""
     calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
+
 from ktd.daemon.chat.chat import Terms
 from ktd.daemon.errors import BadRequest
 from ktd.engine.messages import Sampling
@@ -20,14 +22,19 @@ LONGEST_STOP = 1024  # characters
 LEAST_CONTEXT = 4
 
 
-def terms(*layers: Mapping[str, Any], keep_alive: float | None = None) -> Terms:
+def terms(
+    *layers: Mapping[str, Any],
+    keep_alive: float | None = None,
+    logprobs: int | None = None,
+    logit_bias: tuple[tuple[int, float], ...] = (),
+) -> Terms:
     """Later layers win. Raises BadRequest."""
     options: dict[str, Any] = {}
     for layer in layers:
         options.update({name: value for name, value in layer.items() if value is not None})
     context = _int(options, "num_ctx")
     return Terms(
-        sampling=_sampling(options),
+        sampling=replace(_sampling(options), logprobs=logprobs, logit_bias=logit_bias),
         stops=tuple(_stops(options.get("stop"))),
         context=None if context is None or context == 0 else min(max(context, LEAST_CONTEXT), MOST),
         keep_alive=keep_alive,
@@ -44,6 +51,7 @@ def _sampling(options: Mapping[str, Any]) -> Sampling:
         top_k=min(max(_int(options, "top_k", usual.top_k), 0), MOST),
         top_p=_float(options, "top_p", usual.top_p, low=0, high=1),
         min_p=_float(options, "min_p", usual.min_p, low=0, high=1),
+        typical_p=_float(options, "typical_p", usual.typical_p, low=0, high=1),
         repeat_penalty=_float(options, "repeat_penalty", usual.repeat_penalty, low=0.01),
         repeat_last_n=min(max(last_n, -1), MOST),
         presence_penalty=_float(options, "presence_penalty", usual.presence_penalty),

@@ -27,7 +27,13 @@ async def completions(request: web.Request) -> web.StreamResponse:
     record = await present(request.app, body.model)
     ask = from_openai.chat(body, record.system, record.messages)
     check(record, ask, body.model)
-    conditions = terms(from_openai.USUAL, record.parameters, from_openai.options(body))
+    conditions = terms(
+        from_openai.USUAL,
+        record.parameters,
+        from_openai.options(body),
+        logprobs=from_openai.logprobs(body),
+        logit_bias=from_openai.logit_bias(body.logit_bias),
+    )
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     reply = Reply(body.model)
     if body.stream:

@@ -50,12 +50,15 @@ def refuse_broken(request: ollama.Request) -> None:
         raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
 
 
+def logprobs(request: ollama.Request) -> int | None:
+    """How many of the best tokens to tell at each place; None tells no log-probabilities."""
+    return request.top_logprobs if request.logprobs else None
+
+
 def refuse_unsupported(request: ollama.ChatRequest | ollama.GenerateRequest) -> None:
     """What this build lacks. Raises NotSupported."""
     if request.format not in (None, ""):
         raise NotSupported("this version of ktd does not support format")
-    if request.logprobs or request.top_logprobs:
-        raise NotSupported("this version of ktd does not support logprobs")
     if request.debug_render_only:
         raise NotSupported("this version of ktd does not support _debug_render_only")
     if isinstance(request, ollama.GenerateRequest):

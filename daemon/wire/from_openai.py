@@ -1,12 +1,12 @@
 """OpenAI's requests, made into chats and options. What this build cannot do is refused here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import openai
-from ktd.daemon.wire.from_ollama import Examples, arguments, with_system
+from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS, Examples, arguments, with_system
 
 EFFORTS = {
     "minimal": "low",
@@ -17,6 +17,7 @@ EFFORTS = {
     "xhigh": "max",
     "ultra": "max",
 }
+MOST_BIAS = 100
 ROLES = {"developer": "system"}
 USUAL = {"temperature": 1.0, "top_p": 1.0}  # where neither the request nor the model says otherwise
 
@@ -46,13 +47,30 @@ def options(request: openai.ChatRequest) -> dict[str, Any]:
     }
 
 
+def logprobs(request: openai.ChatRequest) -> int | None:
+    """How many of the best tokens to tell at each place; None tells no log-probabilities. Raises BadRequest."""
+    top = request.top_logprobs or 0
+    if not 0 <= top <= MOST_TOP_LOGPROBS:
+        raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
+    if top and not request.logprobs:
+        raise BadRequest("top_logprobs needs logprobs to be true")
+    return top if request.logprobs else None
+
+
+def logit_bias(bias: Mapping[str, float] | None) -> tuple[tuple[int, float], ...]:
+    """Pairs of a token and what is added to its logit. Raises BadRequest."""
+    if any(not token.isascii() or not token.isdecimal() or len(token) > 9 for token in bias or ()):
+        raise BadRequest("the keys of logit_bias must be token ids")
+    if any(not -MOST_BIAS <= value <= MOST_BIAS for value in (bias or {}).values()):
+        raise BadRequest(f"the values of logit_bias must be between -{MOST_BIAS} and {MOST_BIAS}")
+    return tuple((int(token), value) for token, value in (bias or {}).items())
+
+
 def refuse_unsupported(request: openai.ChatRequest) -> None:
     """What this build lacks. Raises NotSupported."""
     form = request.response_format
     lacking = {
         "n > 1": request.n != 1,
-        "logprobs": request.logprobs or request.top_logprobs,
-        "logit_bias": request.logit_bias,
         "response_format": form is not None and not (isinstance(form, dict) and form.get("type") == "text"),
         "parallel_tool_calls: false": request.tools and not request.parallel_tool_calls,
         "a tool_choice that forces a call": request.tool_choice not in (None, "none", "auto"),

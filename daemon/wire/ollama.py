@@ -129,6 +129,20 @@ class Message(msgspec.Struct, omit_defaults=True):
     tool_calls: list[ToolCall] = msgspec.field(default_factory=list)
 
 
+class TokenLogprob(msgspec.Struct):
+    """The token's text, and its exact bytes, which may be part of a character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Logprob(TokenLogprob, omit_defaults=True):
+    """With the best tokens at its place, best first, where asked for."""
+
+    top_logprobs: list[TokenLogprob] = msgspec.field(default_factory=list)
+
+
 class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One line of an answer; the figures (durations in ns) are on the last."""
 
@@ -142,6 +156,7 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    logprobs: list[Logprob] = msgspec.field(default_factory=list)
 
 
 class ChatAnswer(Answer, kw_only=True):

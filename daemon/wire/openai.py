@@ -60,9 +60,9 @@ class ChatRequest(msgspec.Struct):
     reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
     response_format: Any = None
     n: int = 1
-    logprobs: Any = None
-    top_logprobs: Any = None
-    logit_bias: Any = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, float] | None = None
 
 
 class Function(msgspec.Struct):
@@ -87,16 +87,34 @@ class Message(msgspec.Struct):
     tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
 
 
+class TopLogprob(msgspec.Struct):
+    """The token's text, and its exact bytes, which may be part of a character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Logprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(msgspec.Struct):
+    content: list[Logprob]
+
+
 class Choice(msgspec.Struct):
     message: Message
     finish_reason: str
     index: int = 0
+    logprobs: Logprobs | None = None
 
 
 class Delta(msgspec.Struct):
     delta: Message
     finish_reason: str | None = None
     index: int = 0
+    logprobs: Logprobs | None = None
 
 
 class Usage(msgspec.Struct):

@@ -7,17 +7,22 @@ from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.resident import Resident
 from ktd.daemon.wire import ollama
+from ktd.engine.messages import TokenLogprob
 from ktd.registry.record import Details, ModelRecord
 
 NOTHING = Piece()
 
 
 def chat_line(model: str, piece: Piece) -> ollama.ChatAnswer:
-    return ollama.ChatAnswer(model=model, created_at=timestamp(), done=False, message=_message(piece))
+    return ollama.ChatAnswer(
+        model=model, created_at=timestamp(), done=False, message=_message(piece), logprobs=_logprobs(piece)
+    )
 
 
 def chat_end(model: str, ending: Ending, piece: Piece = NOTHING) -> ollama.ChatAnswer:
-    return ollama.ChatAnswer(model=model, done=True, message=_message(piece), **_figures(ending))
+    return ollama.ChatAnswer(
+        model=model, done=True, message=_message(piece), logprobs=_logprobs(piece), **_figures(ending)
+    )
 
 
 def chat_state(model: str, reason: str) -> ollama.ChatAnswer:
@@ -29,7 +34,12 @@ def chat_state(model: str, reason: str) -> ollama.ChatAnswer:
 
 def generate_line(model: str, piece: Piece) -> ollama.GenerateAnswer:
     return ollama.GenerateAnswer(
-        model=model, created_at=timestamp(), done=False, response=piece.content, thinking=piece.thinking
+        model=model,
+        created_at=timestamp(),
+        done=False,
+        response=piece.content,
+        thinking=piece.thinking,
+        logprobs=_logprobs(piece),
     )
 
 
@@ -40,6 +50,7 @@ def generate_end(model: str, ending: Ending, raw: bool, piece: Piece = NOTHING) 
         response=piece.content,
         thinking=piece.thinking,
         context=[] if raw else list(ending.done.context),
+        logprobs=_logprobs(piece),
         **_figures(ending),
     )
 
@@ -113,3 +124,14 @@ def _figures(ending: Ending) -> dict[str, Any]:
 def _message(piece: Piece) -> ollama.Message:
     calls = [ollama.ToolCall(call.id, ollama.Function(call.index, call.name, call.arguments)) for call in piece.calls]
     return ollama.Message("assistant", piece.content, piece.thinking, calls)
+
+
+def _logprobs(piece: Piece) -> list[ollama.Logprob]:
+    return [
+        ollama.Logprob(*_token(each), [ollama.TokenLogprob(*_token(best)) for best in each.top])
+        for each in piece.logprobs
+    ]
+
+
+def _token(of: TokenLogprob) -> tuple[str, float, list[int]]:
+    return of.piece.decode(errors="replace"), of.logprob, list(of.piece)

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece, ToolCall
 from ktd.daemon.wire import openai
+from ktd.engine.messages import TokenLogprob
 
 
 class Reply:
@@ -23,7 +24,7 @@ class Reply:
         message = _message(piece)
         message.role = "assistant"
         message.content = piece.content or (None if piece.calls else "")
-        choices = [openai.Choice(message, finish_reason(ending))]
+        choices = [openai.Choice(message, finish_reason(ending), logprobs=_logprobs(piece))]
         return openai.Completion(self._id, self._created, self._model, choices, usage(ending))
 
     def opening(self) -> openai.Chunk:
@@ -32,7 +33,7 @@ class Reply:
     def chunk(self, piece: Piece) -> openai.Chunk:
         message = _message(piece)
         message.content = piece.content or UNSET
-        return self._chunk(openai.Delta(message))
+        return self._chunk(openai.Delta(message, logprobs=_logprobs(piece)))
 
     def closing(self, ending: Ending) -> openai.Chunk:
         return self._chunk(openai.Delta(openai.Message(), finish_reason(ending)))
@@ -48,6 +49,18 @@ def _message(piece: Piece) -> openai.Message:
     thinking = piece.thinking or UNSET
     calls = [_call(call) for call in piece.calls] or UNSET
     return openai.Message(reasoning=thinking, reasoning_content=thinking, tool_calls=calls)
+
+
+def _logprobs(piece: Piece) -> openai.Logprobs | None:
+    told = [
+        openai.Logprob(*_token(each), [openai.TopLogprob(*_token(best)) for best in each.top])
+        for each in piece.logprobs
+    ]
+    return openai.Logprobs(told) if told else None
+
+
+def _token(of: TokenLogprob) -> tuple[str, float, list[int]]:
+    return of.piece.decode(errors="replace"), of.logprob, list(of.piece)
 
 
 def _call(call: ToolCall) -> openai.ToolCall:

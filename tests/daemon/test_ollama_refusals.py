@@ -25,7 +25,6 @@ CHAT, GENERATE = "/api/chat", "/api/generate"
         (CHAT, {"model": "demo", "keep_alive": "soon"}, 400, "invalid keep_alive"),
         (CHAT, {"model": "demo", "keep_alive": [1]}, 400, "Unsupported type: 'list'"),
         (CHAT, {"model": "demo", "top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
-        (CHAT, {"model": "demo", "messages": ASK, "logprobs": True}, 400, "does not support logprobs"),
         (CHAT, {"model": "demo", "messages": ASK, "format": "json"}, 400, "does not support format"),
         (CHAT, {"model": "demo", "messages": [{"role": "user", "images": ["aGk="]}]}, 400, "does not support images"),
         (CHAT, {"model": "demo", "messages": ASK, "options": {"num_ctx": "x"}}, 400,
