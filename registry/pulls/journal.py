@@ -120,7 +120,14 @@ class Journal:
                 session.execute(delete(Pull).where(Pull.key == name.key))
 
     def finish(self, name: ModelName) -> None:
-        """The model is registered: only where its files came from stays known."""
+        """The model is registered: its files are here, and where they can be had again stays known."""
+        left = update(Download).where(Download.key == name.key, Download.state == WANTED)
+        with self._database.write() as session:
+            session.execute(delete(Pull).where(Pull.key == name.key))
+            session.execute(left.values(state=HERE, received=Download.size, updated_at=datetime.now(UTC)))
+
+    def forget(self, name: ModelName) -> None:
+        """Nobody wants the model any more."""
         with self._database.write() as session:
             session.execute(delete(Pull).where(Pull.key == name.key))
             session.execute(delete(Download).where(Download.key == name.key, Download.state == WANTED))

@@ -140,7 +140,7 @@ class Pulls:
     def _forget(self, unfinished: Unfinished) -> None:
         for digest, _ in unfinished.files:
             self._staged(digest).unlink(missing_ok=True)
-        self._journal.finish(unfinished.request.name)
+        self._journal.forget(unfinished.request.name)
         self._registry.discard_unused([f"sha256:{digest}" for digest, _ in unfinished.files])
 
     def _staged(self, digest: str) -> Path:
