@@ -1,0 +1,247 @@
+"""Our tokenizers against transformers', with small vocabularies trained here, on thousands of random texts."""
+
+import json
+import random
+import re
+import unicodedata
+from functools import cache
+from itertools import pairwise
+
+import headers
+import numpy as np
+import pytest
+import transformers
+from gguf_writer import string
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+from transformers.tokenization_utils_base import generate_merges
+
+from ktd.engine import tokenizer as ours
+from ktd.engine.detokenizer import Detokenizer
+from ktd.engine.errors import LoadRefused
+from ktd.engine.gguf import Metadata, Value
+from ktd.engine.gguf.metadata import Array, ValueType
+from ktd.engine.pretokenizers import PRE_TOKENIZERS
+
+SPECIALS = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<think>"]
+TYPES = [2, 3, 3, 3, 3, 4]
+WORDS = [
+    *("the", "The", "token", "Token", "IDs", "HTTPServer", "camelCase", "don't", "I'M", "we'll", "it's", "'S", "naïve"),
+    *(
+        "def f(x):",
+        "return x+1",
+        "{}",
+        "[[",
+        "]]",
+        "->",
+        "//",
+        "/*",
+        "*/",
+        "</s",
+        "s>",
+        "==",
+        "!=",
+        "...",
+        "!?",
+        "，。",
+    ),
+    *("1", "12", "1234567", "٣٤", "½", "Ⅷ", "3.14", "0x1F"),
+    *(
+        "你好",
+        "小明",
+        "漢字かな",
+        "カタカナ",
+        "한국어",
+        "é",
+        "e\u0301",
+        "ñ",
+        "ß",
+        "ǅ",
+        "ʰ",
+        "Привет",
+        "שלום",
+        "नमस्ते",
+        "ไทย",
+    ),
+    *("😀", "👨\u200d👩\u200d👧", "🏳️\u200d🌈", "\u00a0", "\u3000", "\u200d", "\ufffd", "\x00", "\U0010ffff"),
+    *(" ", " ", " ", "  ", "    ", "\n", "\n\n", " \n", "\r\n", "\t", "\u2028"),
+]
+TEXTS = 3000
+
+
+@cache
+def corpus() -> list[str]:
+    r = random.Random(1)
+    return [" ".join(r.choice(WORDS[:44]) for _ in range(12)) for _ in range(2000)]
+
+
+def texts(seed: int) -> list[str]:
+    """Words, spaces, special tokens and stray characters in every order."""
+    r = random.Random(seed)
+    stray = [chr(c) for c in (*range(1, 0x250), *range(0x300, 0x600), *range(0x2000, 0x3100)) if chr(c) != "\u2581"]
+    choices = [*WORDS, *WORDS, *SPECIALS[1:]]
+    return [
+        "".join(r.choice(stray) if r.random() < 0.1 else r.choice(choices) for _ in range(r.randrange(1, 25)))
+        for _ in range(TEXTS)
+    ]
+
+
+def metadata(model: str, vocabulary: list[str], **more: Value) -> Metadata:
+    """Special tokens first, then byte tokens if there are any, then normal ones."""
+    types = [*TYPES, *(6 if text.startswith("<0x") else 1 for text in vocabulary[len(TYPES) :])]
+    keys: dict[str, Value] = {
+        "model": model,
+        "tokens": Array(ValueType.STRING, len(vocabulary), b"".join(map(string, vocabulary)), "tokens"),
+        "token_type": Array(ValueType.INT32, len(types), np.array(types, "<i4").tobytes(), "types"),
+        "add_bos_token": False,
+        **more,
+    }
+    return headers.header({f"tokenizer.ggml.{key}": value for key, value in keys.items()}, {}).metadata
+
+
+def decoded(tokenizer: ours.Tokenizer, tokens: list[int]) -> str:
+    markers = frozenset(range(len(tokenizer)))
+    detokenizer = Detokenizer(tokenizer, markers)
+    return "".join(map(detokenizer.push, tokens)) + detokenizer.finish()
+
+
+@cache
+def byte_pairs(pre: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A vocabulary and its merges, trained on texts cut as `pre` says."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = reference_split(pre)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, special_tokens=SPECIALS, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(merge) for merge in model["merges"]]
+
+
+def reference_split(pre: str) -> pre_tokenizers.PreTokenizer:
+    if pre == "gpt-2":
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    split = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[pre]), "isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def reference(pre: str) -> Tokenizer:
+    """transformers' tokenizer of the family that the pre-tokenizer belongs to."""
+    vocabulary, merges = byte_pairs(pre)
+    kinds = {"qwen2": transformers.Qwen2Tokenizer, "qwen35": transformers.Qwen3_5Tokenizer}
+    backend = kinds.get(pre, transformers.GPT2Tokenizer)(vocab=vocabulary, merges=merges).backend_tokenizer
+    if pre not in kinds:
+        backend.pre_tokenizer = reference_split(pre)
+    backend.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in SPECIALS[1:]])
+    return backend
+
+
+@pytest.mark.parametrize("pre", ["qwen2", "qwen35", "deepseek-r1-qwen", "llama-bpe", "gpt-4o", "tekken", "gpt-2"])
+def test_byte_level_is_that_of_transformers(pre: str) -> None:
+    vocabulary, merges = byte_pairs(pre)
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    joined = [" ".join(pair) for pair in merges]
+    merged = Array(ValueType.STRING, len(joined), b"".join(map(string, joined)), "merges")
+    tokenizer = ours.Tokenizer.from_metadata(metadata("gpt2", tokens, pre=pre, merges=merged))
+    theirs = reference(pre)
+    for text in texts(len(pre)):
+        found = tokenizer.encode(text)
+        assert found == theirs.encode(text, add_special_tokens=False).ids, repr(text)
+        plain = unicodedata.normalize("NFC", text) if PRE_TOKENIZERS[pre].composes else text
+        assert decoded(tokenizer, found) == plain
+
+
+@cache
+def pieces() -> tuple[list[str], list[float]]:
+    """A SentencePiece vocabulary and its scores: bytes, characters, and what merges of them made, best first."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=700, show_progress=False))
+    trained = json.loads(tokenizer.to_str())["model"]["vocab"]
+    learned = [text for text in sorted(trained, key=trained.__getitem__) if text not in SPECIALS]
+    tokens = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *learned]
+    return tokens, [0.0] * (len(tokens) - len(learned)) + [-float(i) for i in range(len(learned))]
+
+
+def sentencepiece(space_first: bool) -> ours.Tokenizer:
+    tokens, scores = pieces()
+    return ours.Tokenizer.from_metadata(
+        metadata(
+            "llama",
+            tokens,
+            scores=Array(ValueType.FLOAT32, len(scores), np.array(scores, "<f4").tobytes(), "scores"),
+            unknown_token_id=0,
+            add_space_prefix=space_first,
+        )
+    )
+
+
+def test_sentencepiece_is_that_of_transformers() -> None:
+    tokens, scores = pieces()
+    vocabulary = {text: token for token, text in enumerate(tokens)}
+    merges = generate_merges(vocabulary, dict(zip(tokens, scores, strict=True)))
+    theirs = transformers.GemmaTokenizer(vocab=vocabulary, merges=merges, bos_token="<s>", eos_token="</s>")
+    backend, tokenizer = theirs.backend_tokenizer, sentencepiece(space_first=False)
+    backend.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in SPECIALS[1:]])
+    for text in texts(31):
+        found = tokenizer.encode(text)
+        assert found == backend.encode(text, add_special_tokens=False).ids, repr(text)
+        assert decoded(tokenizer, found) == text
+
+
+def test_sentencepiece_with_a_space_first() -> None:
+    """Of the text and of what follows a special token; by the definition, one best merge after the other."""
+    tokens, scores = pieces()
+    tokenizer = sentencepiece(space_first=True)
+    for text in texts(32)[:400]:
+        assert tokenizer.encode(text) == defined(text, tokens, scores), repr(text)
+
+
+def defined(text: str, tokens: list[str], scores: list[float]) -> list[int]:
+    """SentencePiece's algorithm at its plainest."""
+    ids = {text: token for token, text in enumerate(tokens)}
+    found: list[int] = []
+    for part in re.split("(" + "|".join(map(re.escape, SPECIALS[1:])) + ")", text):
+        if part in SPECIALS:
+            found.append(ids[part])
+        elif part:
+            symbols = list("\u2581" + part.replace(" ", "\u2581"))
+            while pairs := [(scores[ids[a + b]], -i) for i, (a, b) in enumerate(pairwise(symbols)) if a + b in ids]:
+                at = -max(pairs)[1]
+                symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+            for symbol in symbols:
+                spelled = [ids[f"<0x{byte:02X}>"] for byte in symbol.encode()]
+                found += [ids[symbol]] if symbol in ids else spelled
+    return found
+
+
+def test_sentencepiece_without_scores_is_refused() -> None:
+    tokens, _ = pieces()
+    short = Array(ValueType.FLOAT32, 1, bytes(4), "scores")
+    with pytest.raises(LoadRefused, match=r"scores has 1 entries for \d+ tokens"):
+        ours.Tokenizer.from_metadata(metadata("llama", tokens, scores=short))
+
+
+def test_ends_are_found_where_files_are_wrong() -> None:
+    """A token that can only be an end is one, even if the file calls it text and names another."""
+    wrong = metadata("llama", [*SPECIALS, "<|end|>", "a", "<|endoftext|>"], **flat(9))
+    assert ours.Tokenizer.from_metadata(wrong).ends == {2, 4, 6, 8}
+    harmony = metadata("llama", [*SPECIALS, "<|end|>", "<|return|>", "<|call|>"], **flat(9))
+    assert ours.Tokenizer.from_metadata(harmony).ends == {2, 4, 7, 8}
+
+
+def flat(count: int) -> dict[str, Value]:
+    return {"scores": Array(ValueType.FLOAT32, count, bytes(4 * count), "scores")}
+
+
+def test_kimi_cuts_chinese_apart() -> None:
+    split = [pre_tokenizers.Split(Regex(s), "isolated") for s in PRE_TOKENIZERS["kimi-k2"].splits]
+    cut = pre_tokenizers.Sequence(split).pre_tokenize_str("Hello世界HTTPServer's 12345カナx")
+    assert [piece for piece, _ in cut] == ["Hello", "世界", "HTTPServer's", " ", "123", "45", "カナx"]
+
+
+def test_starcoder_takes_digits_one_by_one() -> None:
+    split = [pre_tokenizers.Split(Regex(s), "isolated") for s in PRE_TOKENIZERS["starcoder"].splits]
+    cut = pre_tokenizers.Sequence(split).pre_tokenize_str("x = 42; don't")
+    assert [piece for piece, _ in cut] == ["x", " =", " ", "4", "2", ";", " don", "'t"]
