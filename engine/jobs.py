@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ktd.engine import _core
 from ktd.engine.answer import Answer
+from ktd.engine.constraint import Constraint, Grammars
 from ktd.engine.errors import JobFailed
 from ktd.engine.executor import STEP_TOKENS
 from ktd.engine.loader import OpenModel
@@ -49,6 +50,7 @@ class Running:
     sampler: _core.Sampler
     answer: Answer
     limit: int  # tokens of the answer
+    constraint: Constraint | None = None
     told: int = 0  # tokens whose text was sent
     began_ns: int | None = None  # its first step
     answered_ns: int | None = None  # its first token
@@ -59,6 +61,7 @@ class Jobs:
 
     def __init__(self, model: OpenModel, step_tokens: int = STEP_TOKENS) -> None:
         self._model = model
+        self._grammars = Grammars(model.tokenizer)
         self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens)
         self._running: dict[int, Running] = {}
         self._by_sequence: dict[Sequence, Running] = {}
@@ -122,7 +125,9 @@ class Jobs:
         limit = self._model.context - len(tokens)
         if job.sampling.max_tokens is not None:
             limit = min(limit, job.sampling.max_tokens)
-        return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit)
+        grammar = job.prompt.grammar
+        constraint = self._grammars.constraint(grammar) if grammar else None
+        return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit, constraint)
 
     def _encode(self, prompt: Prompt) -> list[int]:
         tokens = self._read(prompt, bos=True)
@@ -156,13 +161,13 @@ class Jobs:
         """Choose the next token of an answer."""
         job.answered_ns = job.answered_ns or time.monotonic_ns()
         try:
-            token = job.sampler.sample(logits)
+            token, complete = _choose(job, logits)
             text = job.answer.push(token, logits)
         except _core.EngineError as error:
             return [self._fail(job, "engine", str(error))]
         job.sampler.accept(token)
         job.sequence.tokens.append(token)
-        if job.answer.stopped:
+        if job.answer.stopped or complete:
             return self._finish(job, "stop", text)
         if job.answer.tokens == job.limit:
             return self._finish(job, "length", text)
@@ -179,6 +184,15 @@ class Jobs:
     def _forget(self, job: Running) -> None:
         self.scheduler.remove(job.sequence)
         del self._running[job.id], self._by_sequence[job.sequence]
+
+
+def _choose(job: Running, logits: NDArray[np.float32]) -> tuple[int, bool]:
+    """The next token, and whether it makes the answer complete."""
+    if job.constraint is None:
+        return job.sampler.sample(logits), False
+    token = job.sampler.sample(logits, job.constraint.mask())
+    job.constraint.accept(token)
+    return token, job.constraint.complete
 
 
 def _sampler(sampling: Sampling) -> _core.Sampler:

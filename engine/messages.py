@@ -39,6 +39,18 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logprobs: int | None = None
 
 
+class Grammar(msgspec.Struct, frozen=True):
+    """The answer is JSON that a JSON schema (as text) allows; it ends when the document is whole.
+
+    A thought may come first, on which nothing is imposed. It ends with `closing`; the special token `opening` may
+    begin it, or where there is only a closing text, the prompt has already begun it.
+    """
+
+    schema: str
+    opening: str = ""
+    closing: str = ""
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """A rendered prompt. Special tokens in `text` are recognised; BOS is added where the model wants it.
 
@@ -51,6 +63,7 @@ class Prompt(msgspec.Struct, frozen=True):
     stops: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
     before: tuple[int, ...] = ()
+    grammar: Grammar | None = None
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
