@@ -25,6 +25,7 @@ from ktd.daemon.routes import (
     generate,
     health,
     local,
+    messages,
     models,
     openai_chat,
     openai_models,
@@ -72,6 +73,8 @@ ROUTES = [
     web.get("/v1/models/{name:.+}", openai_models.model),
     web.post("/v1/chat/completions", openai_chat.completions),
     web.post("/v1/completions", completions.complete),
+    web.post("/v1/messages", messages.messages),
+    web.post("/v1/messages/count_tokens", messages.count),
 ]
 
 

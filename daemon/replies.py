@@ -1,12 +1,22 @@
 """Replies: JSON documents, and errors in the shape of the dialect that was spoken to."""
 
+import secrets
+
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from ktd.daemon.errors import Failure, failure_of
-from ktd.daemon.wire import ollama, openai
+from ktd.daemon.wire import anthropic, ollama, openai
 
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
 OPENAI_TYPES = {400: "invalid_request_error", 413: "invalid_request_error", 404: "not_found_error"}
 
 
@@ -28,6 +38,18 @@ def openai_error(failure: Failure) -> openai.Error:
     return openai.Error(openai.ErrorBody(failure.message, OPENAI_TYPES.get(failure.status, "api_error")))
 
 
+def anthropic_error(failure: Failure) -> anthropic.Error:
+    body = anthropic.ErrorBody(ANTHROPIC_TYPES.get(failure.status, "api_error"), failure.message)
+    return anthropic.Error(body, f"req_{secrets.token_hex(12)}")
+
+
+def in_dialect(path: str, failure: Failure) -> web.Response:
+    """The failure as the clients of this path read it."""
+    if path.startswith("/v1/messages"):
+        return json(anthropic_error(failure), failure)
+    return json(openai_error(failure) if path.startswith("/v1/") else ollama_error(failure), failure)
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error of every handler ends here, unless its reply has already begun."""
@@ -39,9 +61,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         allow = {hdrs.ALLOW: error.headers[hdrs.ALLOW]}
         return web.Response(status=405, text="405 method not allowed", headers=allow)
     except Exception as error:
-        failure = failure_of(error)
-        shape = openai_error if request.path.startswith("/v1/") else ollama_error
-        return json(shape(failure), failure)
+        return in_dialect(request.path, failure_of(error))
 
 
 async def _not_found(request: web.Request) -> web.Response:

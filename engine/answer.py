@@ -18,11 +18,13 @@ class Answer:
 
     def __init__(self, tokenizer: Tokenizer, prompt: Prompt, logprobs: int | None = None) -> None:
         special = {text: tokenizer.special(text) for text in (*prompt.stops, *prompt.markers)}
-        self._ends = tokenizer.ends | {special[text] for text in prompt.stops}
+        self._stop_tokens = {special[text]: text for text in prompt.stops if special[text] is not None}
+        self._ends = tokenizer.ends | self._stop_tokens.keys()
         markers = frozenset(token for text in prompt.markers if (token := special[text]) is not None)
         self._detokenizer = Detokenizer(tokenizer, markers)
         self._stops = StopFilter(prompt.stops)
         self._likelihoods = None if logprobs is None else Likelihoods(tokenizer, logprobs)
+        self._stop_token: str | None = None
         self.tokens = 0
         self.ended = False
 
@@ -31,11 +33,17 @@ class Answer:
         """The model ended it, or a stop did."""
         return self.ended or self._stops.stopped
 
+    @property
+    def stop(self) -> str | None:
+        """The stop of the prompt that ended it, if one did."""
+        return self._stops.found or self._stop_token
+
     def push(self, token: int, logits: NDArray[np.float32]) -> str:
         """The text that became certain with a token chosen from logits [vocab]."""
         self.tokens += 1
         if token in self._ends:
             self.ended = True
+            self._stop_token = self._stop_tokens.get(token)
             return ""
         if self._likelihoods is not None:
             self._likelihoods.add(logits, token, len(self._detokenizer.piece(token)))

@@ -247,4 +247,5 @@ def _done(job: Running, reason: FinishReason) -> Done:
         prompt_ns=answered - (job.began_ns or now),
         output_ns=now - answered,
         context=tuple(tokens),
+        stop=job.answer.stop,
     )

@@ -155,7 +155,10 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The end of a job. `prompt_tokens` counts cached ones too; `context` is the ids of prompt and answer."""
+    """The end of a job. `prompt_tokens` counts cached ones too; `context` is the ids of prompt and answer.
+
+    `stop` is the stop string that ended it, where one did.
+    """
 
     id: int
     reason: FinishReason
@@ -165,6 +168,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     prompt_ns: int
     output_ns: int
     context: tuple[int, ...] = ()
+    stop: str | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True, tag="tokens"):

@@ -12,16 +12,21 @@ class StopFilter:
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
-        self.stopped = False
+        self.found: str | None = None  # the stop that has ended the text
+
+    @property
+    def stopped(self) -> bool:
+        return self.found is not None
 
     def push(self, text: str) -> str:
         """The text that became certain; nothing more once `stopped`."""
         if self.stopped:
             return ""
         self._held += text
-        begin = self._first_stop()
-        if begin is not None:
-            self.stopped = True
+        stop = self._first_stop()
+        if stop is not None:
+            begin, end = stop
+            self.found = self._held[begin:end]
             certain, self._held = self._held[:begin], ""
         else:
             cut = self._possible_stop()
@@ -33,11 +38,11 @@ class StopFilter:
         held, self._held = self._held, ""
         return held
 
-    def _first_stop(self) -> int | None:
-        """Where the stop that ends first begins."""
+    def _first_stop(self) -> tuple[int, int] | None:
+        """Where the stop that ends first begins and ends."""
         found = [(self._held.find(stop), stop) for stop in self._stops]
         ends = [(begin + len(stop), begin) for begin, stop in found if begin >= 0]
-        return min(ends)[1] if ends else None
+        return min(ends)[::-1] if ends else None
 
     def _possible_stop(self) -> int:
         """The least index from which the rest is the beginning of a stop."""

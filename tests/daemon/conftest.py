@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anthropic
 import ollama
 import openai
 import pytest
@@ -37,6 +38,12 @@ class Daemon:
     @cached_property
     def openai(self) -> openai.AsyncOpenAI:
         client = openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="any", max_retries=0)
+        self.stack.push_async_callback(client.close)
+        return client
+
+    @cached_property
+    def anthropic(self) -> anthropic.AsyncAnthropic:
+        client = anthropic.AsyncAnthropic(base_url=self.url, api_key="any", max_retries=0)
         self.stack.push_async_callback(client.close)
         return client
 

@@ -1,8 +1,10 @@
 """Every dialect against a daemon process with the real engine: the demo model's answers are asserted."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import aiohttp
+import anthropic
 import ollama
 import openai
 import pytest
@@ -33,6 +35,12 @@ async def client(daemon: DaemonProcess) -> AsyncIterator[ollama.AsyncClient]:
 @pytest.fixture
 async def other(daemon: DaemonProcess) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=f"{daemon.address}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def claude(daemon: DaemonProcess) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with anthropic.AsyncAnthropic(base_url=daemon.address, api_key="any", max_retries=0) as client:
         yield client
 
 
@@ -90,3 +98,38 @@ async def test_tokens_are_read_and_written(http: aiohttp.ClientSession) -> None:
         assert (await reply.json())["content"] == text
     async with http.post("/api/detokenize", json={"model": "demo", "tokens": [2560]}) as reply:
         assert (reply.status, await reply.json()) == (400, {"error": "token 2560 is outside the vocabulary of 2560"})
+
+
+async def test_messages_with_thinking_and_tools(claude: anthropic.AsyncAnthropic) -> None:
+    talk: Any = [{"role": "user", "content": "What is 12 + 30?"}]
+    cold: Any = {"model": "demo", "max_tokens": 200, "extra_body": {"temperature": 0}}
+    async with claude.messages.stream(
+        **cold, messages=talk, thinking={"type": "enabled", "budget_tokens": 99}
+    ) as stream:
+        thought, text = (await stream.get_final_message()).content
+    assert thought.type == "thinking" and "42" in thought.thinking
+    assert text.type == "text" and text.text == "12 + 30 = 42"
+
+    tools: Any = [{"name": "get_weather", "description": "Get the weather of a city", "input_schema": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]  # fmt: skip
+    talk = [{"role": "user", "content": "What is the weather in Paris?"}]
+    called = await claude.messages.create(**cold, messages=talk, tools=tools, thinking={"type": "disabled"})
+    (use,) = [block for block in called.content if block.type == "tool_use"]
+    assert (called.stop_reason, use.name, use.input) == ("tool_use", "get_weather", {"city": "Paris"})
+    result = {"type": "tool_result", "tool_use_id": use.id, "content": '{"temperature": 21, "condition": "sunny"}'}
+    talk += [{"role": "assistant", "content": called.content}, {"role": "user", "content": [result]}]
+    told = await claude.messages.create(**cold, messages=talk, tools=tools, thinking={"type": "disabled"})
+    (said,) = [block for block in told.content if block.type == "text"]
+    assert told.stop_reason == "end_turn" and "21" in said.text and "Paris" in said.text
+
+
+async def test_messages_end_and_are_counted(claude: anthropic.AsyncAnthropic) -> None:
+    ask: Any = {"model": "demo", "messages": [{"role": "user", "content": "What is 12 + 30?"}]}
+    counted = await claude.messages.count_tokens(**ask, thinking={"type": "disabled"})
+    done = await claude.messages.create(**ask, max_tokens=99, stop_sequences=["="], thinking={"type": "disabled"})
+    assert (done.stop_reason, done.stop_sequence) == ("stop_sequence", "=")
+    usage = done.usage
+    assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+    with pytest.raises(anthropic.BadRequestError, match=r"\d{4} tokens.*2048"):
+        long: Any = [{"role": "user", "content": "word " * 3000}]
+        await claude.messages.create(model="demo", max_tokens=9, messages=[*long, *long])

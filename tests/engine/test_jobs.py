@@ -293,3 +293,10 @@ def test_a_conversation_goes_on_from_its_tokens(desk: Desk, model: OpenModel) ->
     begun = desk.ask(Prompt(rest, before=tokens[:9]))
     assert begun.text == desk.ask(whole).text
     assert begun.done.context[: len(tokens)] == tokens
+
+
+def test_the_stop_that_ended_an_answer_is_named(desk: Desk) -> None:
+    assert desk.ask(chat("What is 12 + 30?")).done.stop is None
+    assert desk.ask(Prompt(chat("What is 12 + 30?"), stops=("x", " ="))).done.stop == " ="
+    ended = desk.ask(Prompt(chat("What is 12 + 30?"), stops=("<｜end▁of▁sentence｜>",))).done
+    assert (ended.reason, ended.stop) == ("stop", "<｜end▁of▁sentence｜>")

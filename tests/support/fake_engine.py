@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from ktd.engine.client import JobFailed, LoadRefused, WorkerDied
-from ktd.engine.messages import Delta, Done, Load, Loaded, LoadProgress, Prompt, Sampling
+from ktd.engine.messages import Delta, Done, FinishReason, Load, Loaded, LoadProgress, Prompt, Sampling
 
 
 class FakeWorker:
@@ -31,7 +31,7 @@ class FakeWorker:
                 engine.produced += 1
                 yield Delta(1, text, 1)
             count = len(engine.answer)
-            yield Done(1, "stop", 10, 4, count, 5_000_000, 7_000_000, (1, 2, 3))
+            yield Done(1, engine.reason, 10, 4, count, 5_000_000, 7_000_000, (1, 2, 3), engine.stop)
         finally:
             engine.running -= 1
 
@@ -68,6 +68,8 @@ class FakeEngine:
         self.answer: list[str] = ["Hello", " world"]
         self.context = 2048
         self.longest = 1 << 40  # tokens of a prompt before it is refused
+        self.reason: FinishReason = "stop"
+        self.stop: str | None = None  # the stop string that ends answers
         self.pause_at: int | None = None
         self.go_on = asyncio.Event()
         self.may_load = asyncio.Event()

@@ -1,0 +1,65 @@
+"""POST /v1/messages and /v1/messages/count_tokens, as Anthropic's clients call them.
+
+A chat that is too long is refused and not truncated: these clients shorten it themselves when they are told.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ktd.daemon import keys, replies
+from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.chat import Chat, Piece
+from ktd.daemon.chat.options import terms
+from ktd.daemon.errors import BadRequest
+from ktd.daemon.pulse import pulsed
+from ktd.daemon.routes.find import present
+from ktd.daemon.streams import Event, named_events, stream
+from ktd.daemon.wire import anthropic, from_anthropic, from_openai, to_anthropic
+from ktd.daemon.wire.decode import decode
+from ktd.registry.record import ModelRecord
+
+FORM = named_events(replies.anthropic_error)
+
+
+async def messages(request: web.Request) -> web.StreamResponse:
+    body = decode(await request.read(), anthropic.Request)
+    options = from_anthropic.options(body)
+    record, ask = await _asked(request.app, body)
+    answer = request.app[keys.ANSWERER].answer(record, ask, terms(from_openai.USUAL, record.parameters, options))
+    if body.stream:
+        return await stream(request, _events(body.model, answer), FORM)
+    return replies.json(to_anthropic.message(body.model, *await whole(answer)))
+
+
+async def count(request: web.Request) -> web.Response:
+    body = decode(await request.read(), anthropic.CountRequest)
+    record, ask = await _asked(request.app, body)
+    tokens = await request.app[keys.ANSWERER].count(record, ask, terms(record.parameters))
+    return replies.json(anthropic.TokenCount(tokens))
+
+
+async def _asked(app: web.Application, body: anthropic.CountRequest) -> tuple[ModelRecord, Chat]:
+    if not body.model:
+        raise BadRequest("model is required")
+    from_anthropic.refuse_unsupported(body)
+    record = await present(app, body.model)
+    ask = from_anthropic.chat(body, record.system, record.messages, "thinking" in record.capabilities)
+    check(record, ask, body.model)
+    return record, ask
+
+
+async def _events(model: str, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[Event, None]:
+    """The reply begins with the first word, or the first ping: until then a failure can have its own status."""
+    events, opened = to_anthropic.Events(model), False
+    async with aclosing(pulsed(answer)) as items:
+        async for item in items:
+            if not opened:
+                opened = True
+                yield events.opening()
+            if item is None:
+                yield anthropic.Ping()
+                continue
+            for event in events.closing(item) if isinstance(item, Ending) else events.of(item):
+                yield event
