@@ -54,5 +54,8 @@ struct FormatQ6_K {
   }
 };
 
+constexpr MatmulFn kRowsQ4_K = matmul<QuantisedRows<FormatQ4_K>>;
+constexpr MatmulFn kRowsQ6_K = matmul<QuantisedRows<FormatQ6_K>>;
+
 }  // namespace
 }  // namespace ktd::KTD_ISA

@@ -61,5 +61,8 @@ struct FormatQ4_0 {
   }
 };
 
+constexpr MatmulFn kRowsQ8_0 = matmul<QuantisedRows<FormatQ8_0>>;
+constexpr MatmulFn kRowsQ4_0 = matmul<QuantisedRows<FormatQ4_0>>;
+
 }  // namespace
 }  // namespace ktd::KTD_ISA

@@ -8,10 +8,14 @@
 // clang-format off
 #include "kernels/tiles.inl"
 #include "kernels/floats.inl"
+#include "kernels/decoded.inl"
+#ifdef KTD_BYTES
 #include "kernels/quantised.inl"
 #include "kernels/legacy.inl"
 #include "kernels/kquants.inl"
-#include "kernels/decoded.inl"
+#else
+#include "kernels/no_bytes.inl"
+#endif
 #include "kernels/packers.inl"
 #ifdef KTD_PANELS
 #include "kernels/panels.inl"
@@ -44,10 +48,10 @@ consteval Kernels make_kernels() {
   by[slot(TensorType::F32)] = matmul<FloatRows<ItemF32>>;
   by[slot(TensorType::F16)] = matmul<FloatRows<ItemF16>>;
   by[slot(TensorType::BF16)] = matmul<FloatRows<ItemBF16>>;
-  by[slot(TensorType::Q8_0)] = any_tokens<PackQ8_0, matmul<QuantisedRows<FormatQ8_0>>>();
-  by[slot(TensorType::Q4_0)] = any_tokens<PackQ4_0, matmul<QuantisedRows<FormatQ4_0>>>();
-  by[slot(TensorType::Q4_K)] = any_tokens<PackQ4_K, matmul<QuantisedRows<FormatQ4_K>>>();
-  by[slot(TensorType::Q6_K)] = any_tokens<PackQ6_K, matmul<QuantisedRows<FormatQ6_K>>>();
+  by[slot(TensorType::Q8_0)] = any_tokens<PackQ8_0, kRowsQ8_0>();
+  by[slot(TensorType::Q4_0)] = any_tokens<PackQ4_0, kRowsQ4_0>();
+  by[slot(TensorType::Q4_K)] = any_tokens<PackQ4_K, kRowsQ4_K>();
+  by[slot(TensorType::Q6_K)] = any_tokens<PackQ6_K, kRowsQ6_K>();
 
   k.mix_rows[slot(TensorType::F32)] = mix_rows<ItemF32>;
   k.mix_rows[slot(TensorType::F16)] = mix_rows<ItemF16>;

@@ -116,9 +116,6 @@ KTD_WORD Bytes nibbles16(const uint8_t* p, size_t) {
   const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(packed, 4), packed), _mm256_set1_epi8(15));
 }
-KTD_WORD Bytes minus(Bytes a, int8_t b) {
-  return _mm256_sub_epi8(a, _mm256_set1_epi8(b));
-}
 
 // The multiplier takes unsigned by signed bytes: the sign of each weight moves to its activation.
 struct Signed {

@@ -116,9 +116,6 @@ KTD_WORD Bytes nibbles16(const uint8_t* p, size_t stride) {
   const __m512i shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
   return _mm512_and_si512(_mm512_srlv_epi64(both, shifts), _mm512_set1_epi8(15));
 }
-KTD_WORD Bytes minus(Bytes a, int8_t b) {
-  return _mm512_sub_epi8(a, _mm512_set1_epi8(b));
-}
 
 // The multiplier takes unsigned by signed bytes: activations are raised by 128, and `fix` takes that back.
 struct Signed {

@@ -2,6 +2,9 @@
 // its own instructions; the file is compiled once per ISA, and only here is it asked which.
 //
 //   F, I            kF floats, kF int32
+//   kFloatSums      float sums that stay in registers; kTokenTile: tokens that share an unpacked weight
+//
+// Where KTD_BYTES says so, there are products of bytes:
 //   Bytes           4 kF bytes: kBlocks blocks of 32
 //   dot(w, act)     int32 lanes, each the sum of four products; unsigned bytes (or prepared signed ones) by
 //                   signed activations in [-127, 127]
@@ -14,8 +17,9 @@
 //   spread32<V>     the factors of the V-th Bytes of 256 weights, over its lanes; spread16 likewise
 //   nibbles<V>      the V-th Bytes of a Q4_K block, up to a factor that scales_mins knows
 //   six_bits<V>     the V-th Bytes of a Q6_K block, raised by 32
-//   dot_rows, turn  words of panels.inl, where KTD_PANELS says that there are any
-//   kFloatSums, kIntegerSums   sums that stay in registers; kTokenTile: tokens that share an unpacked weight
+//   kIntegerSums    as kFloatSums, beside what these products need
+//
+// And where KTD_PANELS says so, dot_rows and turn: see panels.inl.
 #pragma once
 
 #include <cstddef>
@@ -26,10 +30,12 @@
 #define KTD_INLINE __attribute__((always_inline))
 
 #if defined(KTD_ISA_avx512)
+#define KTD_BYTES
 #define KTD_PANELS
 #include "kernels/simd/avx512.h"
 #include "kernels/simd/avx512_panels.h"
 #elif defined(KTD_ISA_avx2)
+#define KTD_BYTES
 #include "kernels/simd/avx2.h"
 #else
 #include "kernels/simd/scalar.h"

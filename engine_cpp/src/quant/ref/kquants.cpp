@@ -23,66 +23,77 @@ int scale_q3(const uint8_t* p, int j) {
   return (low | high << 4) - 32;
 }
 
-// Two bits of weight i: 32 bytes hold 128 weights, in four planes of 32.
-int two_bits(const uint8_t* qs, int i) {
-  return qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-}
-
-// Four bits of weight i: 32 bytes hold 64 weights, low nibbles first.
-int four_bits(const uint8_t* qs, int i) {
-  return qs[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
+float as_float(int q) {
+  return static_cast<float>(q);
 }
 
 }  // namespace
 
+// 32 bytes hold 128 weights in four planes of two bits; every half plane has its scale.
+
 void decode(const BlockQ2_K& b, float* y) {
   const float d = half_to_float(b.d), dmin = half_to_float(b.dmin);
-  for (int i = 0; i < 256; ++i) {
-    const float scale = d * static_cast<float>(b.scales[i / 16] & 15);
-    const float min = dmin * static_cast<float>(b.scales[i / 16] >> 4);
-    y[i] = scale * static_cast<float>(two_bits(b.qs, i)) - min;
+  for (int group = 0; group < 16; ++group, y += 16) {
+    const uint8_t* qs = b.qs + group / 8 * 32 + group % 2 * 16;
+    const int plane = group / 2 % 4 * 2;
+    const float scale = d * as_float(b.scales[group] & 15), min = dmin * as_float(b.scales[group] >> 4);
+    for (int i = 0; i < 16; ++i) y[i] = scale * as_float(qs[i] >> plane & 3) - min;
   }
 }
 
 void decode(const BlockQ3_K& b, float* y) {
   const float d = half_to_float(b.d);
-  for (int i = 0; i < 256; ++i) {
-    const float scale = d * static_cast<float>(scale_q3(b.scales, i / 16));
-    const int high = b.hmask[i % 32] >> (i / 32) & 1;
-    y[i] = scale * static_cast<float>(two_bits(b.qs, i) - (high != 0 ? 0 : 4));
+  for (int group = 0; group < 16; ++group, y += 16) {
+    const uint8_t* qs = b.qs + group / 8 * 32 + group % 2 * 16;
+    const uint8_t* high = b.hmask + group % 2 * 16;
+    const int plane = group / 2 % 4 * 2, bit = group / 2;
+    const float scale = d * as_float(scale_q3(b.scales, group));
+    for (int i = 0; i < 16; ++i)  // a third bit that is clear takes four away
+      y[i] = scale * as_float((qs[i] >> plane & 3) - (4 - (high[i] >> bit & 1) * 4));
   }
 }
 
+// 32 bytes hold 64 weights, low nibbles first; every 32 weights have their scale and minimum.
+
 void decode(const BlockQ4_K& b, float* y) {
   const float d = half_to_float(b.d), dmin = half_to_float(b.dmin);
-  for (int i = 0; i < 256; ++i) {
-    const ScaleMin sm = scale_min(b.scales, i / 32);
-    const float scale = d * static_cast<float>(sm.scale), min = dmin * static_cast<float>(sm.min);
-    y[i] = scale * static_cast<float>(four_bits(b.qs, i)) - min;
+  for (int group = 0; group < 8; ++group, y += 32) {
+    const ScaleMin sm = scale_min(b.scales, group);
+    const float scale = d * as_float(sm.scale), min = dmin * as_float(sm.min);
+    const uint8_t* qs = b.qs + group / 2 * 32;
+    const int shift = group % 2 * 4;
+    for (int i = 0; i < 32; ++i) y[i] = scale * as_float(qs[i] >> shift & 15) - min;
   }
 }
 
 void decode(const BlockQ5_K& b, float* y) {
   const float d = half_to_float(b.d), dmin = half_to_float(b.dmin);
-  for (int i = 0; i < 256; ++i) {
-    const ScaleMin sm = scale_min(b.scales, i / 32);
-    const float scale = d * static_cast<float>(sm.scale), min = dmin * static_cast<float>(sm.min);
-    const int fifth = (b.qh[i % 32] >> (i / 32) & 1) << 4;
-    y[i] = scale * static_cast<float>(four_bits(b.qs, i) | fifth) - min;
+  for (int group = 0; group < 8; ++group, y += 32) {
+    const ScaleMin sm = scale_min(b.scales, group);
+    const float scale = d * as_float(sm.scale), min = dmin * as_float(sm.min);
+    const uint8_t* qs = b.qs + group / 2 * 32;
+    const int shift = group % 2 * 4;
+    for (int i = 0; i < 32; ++i)
+      y[i] = scale * as_float((qs[i] >> shift & 15) | (b.qh[i] >> group & 1) << 4) - min;
   }
 }
 
+// 64 bytes hold the low nibbles of 128 weights, and 32 bytes their high two bits in four planes.
+
 void decode(const BlockQ6_K& b, float* y) {
   const float d = half_to_float(b.d);
-  for (int i = 0; i < 256; ++i) {
-    const float scale = d * static_cast<float>(b.scales[i / 16]);
-    const int low = b.ql[i / 128 * 64 + i % 64] >> (i / 64 % 2 * 4) & 15;
-    y[i] = scale * static_cast<float>((low | two_bits(b.qh, i) << 4) - 32);
+  for (int group = 0; group < 16; ++group, y += 16) {
+    const uint8_t* low = b.ql + group / 8 * 64 + group % 4 * 16;
+    const uint8_t* high = b.qh + group / 8 * 32 + group % 2 * 16;
+    const int shift = group / 4 % 2 * 4, plane = group / 2 % 4 * 2;
+    const float scale = d * as_float(b.scales[group]);
+    for (int i = 0; i < 16; ++i)
+      y[i] = scale * as_float(((low[i] >> shift & 15) | (high[i] >> plane & 3) << 4) - 32);
   }
 }
 
 void decode(const BlockQ8_K& b, float* y) {
-  for (int i = 0; i < 256; ++i) y[i] = b.d * static_cast<float>(b.qs[i]);
+  for (int i = 0; i < 256; ++i) y[i] = b.d * as_float(b.qs[i]);
 }
 
 }  // namespace ktd
