@@ -18,13 +18,18 @@ import pytest
 import tiny_export
 import tiny_families
 import torch
+from answers import Desk
 from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 from stepper import Stepper
 from transformers import PreTrainedModel
 
 from ktd.engine.check import check
+from ktd.engine.detokenizer import Detokenizer
 from ktd.engine.gguf import Gguf
+from ktd.engine.jobs import Jobs
+from ktd.engine.loader import open_model
+from ktd.engine.messages import Load, Prompt, Sampling
 from ktd.engine.models import SUPPORTED, spec_for
 
 FACTOR = 8
@@ -126,6 +131,25 @@ def test_every_tensor_of_a_file_is_used(name: str, folder: Path) -> None:
         used = {tensor.name for tensor in check(spec_for(gguf), gguf, {F32})}
         spare = {n for n in gguf.tensors if n.startswith("rope_f") or ".nextn." in n}
         assert used == set(gguf.tensors) - spare
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "qwen2moe"])
+def test_answers_are_those_of_transformers(name: str, folder: Path) -> None:
+    """From text to text, through loader, tokenizer, scheduler and sampler; greedy.
+
+    The cache is F32: halves would tip choices that are nearly equal.
+    """
+    loaded, placed = open_model(
+        Load((str(exported(name, Type.F32, folder)),), cache_type="f32"), lambda done, total: None
+    )
+    prompt = loaded.tokenizer.encode("hello the end")
+    tokens = list(prompt)
+    while len(tokens) < len(prompt) + 30 and tokens[-1] not in loaded.tokenizer.ends:
+        tokens.append(int(tiny_families.logits(model(name, Type.F32), tokens)[-1].argmax()))
+    heard = Desk(Jobs(loaded)).ask(Prompt("hello the end"), Sampling(temperature=0.0, max_tokens=30))
+    detokenizer = Detokenizer(loaded.tokenizer)
+    assert heard.text == "".join(map(detokenizer.push, tokens[len(prompt) :])) + detokenizer.finish()
+    assert placed.architecture == tiny_families.MODELS[name].architecture
 
 
 def test_every_supported_architecture_is_proven() -> None:

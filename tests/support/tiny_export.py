@@ -53,10 +53,15 @@ RENAMED = {
 }
 
 
+LETTERS = [*map(chr, range(97, 123)), "\u2581", "he", "\u2581h", "llo"]
+TOKENS = ["<pad>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(96 - 3 - len(LETTERS))), *LETTERS]
+
+
 def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32) -> Path:
     """Experts and matrices are stored in `type`."""
     writer = gguf.GGUFWriter(path, tiny.architecture)
     _write_metadata(writer, model.config, tiny)
+    _write_tokenizer(writer)
     for name, value, wide in _tensors(model, tiny):
         stored = Type.F32 if wide else type
         data = gguf.quantize(np.ascontiguousarray(value, dtype=np.float32), stored)
@@ -159,6 +164,15 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
         w.add_final_logit_softcapping(c.final_logit_softcapping)
     _write_experts(w, c, tiny)
     _write_rope(w, c, tiny, head)
+
+
+def _write_tokenizer(w: gguf.GGUFWriter) -> None:
+    w.add_tokenizer_model("llama")
+    w.add_token_list(TOKENS)
+    w.add_token_scores([-float(number) for number in range(len(TOKENS))])
+    w.add_token_types([3] * 3 + [6] * (len(TOKENS) - 3 - len(LETTERS)) + [1] * len(LETTERS))
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
 
 
 def _write_experts(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
