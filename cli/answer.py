@@ -7,15 +7,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import click
-
 from ktd.cli import human
 from ktd.cli.client import Client, Interrupted, Record
+from ktd.cli.screen import printable, say
 from ktd.cli.waiting import Waiting
 from ktd.cli.wrap import WordWrap
 
-# A model's answer is text: what would move the cursor or talk to the terminal is left out of it
-CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
 GREY, PLAIN = "\x1b[90m", "\x1b[0m"
 OPENING, CLOSING = "Thinking...", "...done thinking."
 NANOSECOND = 1e-9
@@ -43,10 +40,10 @@ class Writer:
 
     def feed(self, thinking: str, content: str) -> None:
         if thinking and not self._style.hide_thinking:
-            self._think(self._clean(thinking))
+            self._think(printable(thinking, sys.stdout))
         if content:
             self._stop_thinking()
-            self._text(self._clean(content))
+            self._text(printable(content, sys.stdout))
         sys.stdout.flush()
 
     def end(self) -> None:
@@ -77,9 +74,6 @@ class Writer:
             self._write(text)
             self._line_open = not text.endswith("\n")
 
-    def _clean(self, text: str) -> str:
-        return text.translate(CONTROLS) if self._terminal else text
-
     def _paint(self, code: str) -> None:
         if self._color:
             sys.stdout.write(code)
@@ -102,7 +96,7 @@ async def show(client: Client, request: Record, style: Style) -> str:
             waiting.end()
             writer.end()
     if style.verbose:
-        click.echo("\n" + timings(last), err=True)
+        say("\n" + timings(last), err=True)
     return "".join(parts)
 
 

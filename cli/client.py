@@ -8,6 +8,7 @@ CliError(ClickException)    printed as `Error: ...`, exit status 1
 """
 
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from urllib.parse import quote
 
 import aiohttp
 import click
+
+from ktd.cli.screen import say
 
 Record = dict[str, Any]
 MAX_LINE = 64 << 20
@@ -28,6 +31,9 @@ KEY_HEADER = "X-Ktd-Local-Key"
 
 class CliError(click.ClickException):
     """What the user is told: `Error: ...` on stderr, exit status 1."""
+
+    def show(self, file: object = None) -> None:
+        say(f"Error: {self.format_message()}", err=True)
 
 
 class Unreachable(CliError):
@@ -54,7 +60,9 @@ class Client:
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
         self._home = home
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, read_bufsize=1 << 16)
+        key = os.environ.get("KTD_ADMIN_KEY") or os.environ.get("KTD_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, read_bufsize=1 << 16, headers=headers)
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,10 +2,10 @@
 
 import asyncio
 import signal
+import textwrap
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
-import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -13,6 +13,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from ktd.cli import description, settings
 from ktd.cli.chat import PARAMETERS, THINK, Chat, parameter
 from ktd.cli.client import Client, CliError
+from ktd.cli.screen import say
 from ktd.cli.waiting import Waiting
 
 PROMPT, MORE = ">>> ", "... "
@@ -30,7 +31,8 @@ HELP = f"""\
   /clear                      forget what was said
   /bye                        leave; Ctrl-D too
 
-Parameters: {", ".join(PARAMETERS)}
+Parameters:
+{textwrap.fill(", ".join(PARAMETERS), 78, initial_indent="  ", subsequent_indent="  ")}
 {QUOTES} begins and ends a message of several lines. Ctrl-C stops an answer."""
 
 
@@ -67,7 +69,7 @@ class Repl:
             if line.removeprefix(SYSTEM).startswith(QUOTES):
                 line = await self._rest(line.replace(QUOTES, "", 1))
         except KeyboardInterrupt:
-            click.echo("Use Ctrl + d or /bye to exit.")
+            say("Use Ctrl + d or /bye to exit.")
             return ""
         except EOFError:
             return None
@@ -82,7 +84,7 @@ class Repl:
     async def _obey(self, text: str) -> None:
         if not text.startswith("/"):
             await self._chat.say(self._client, text)
-            return click.echo()
+            return say()
         name, _, rest = text.partition(" ")
         command = self._commands.get(name)
         if command is None:
@@ -97,21 +99,21 @@ class Repl:
                 self._set_parameter(value.split())
             case "system":
                 chat.system = value.strip() or None
-                click.echo("Set system message." if chat.system else "Removed system message.")
+                say("Set system message." if chat.system else "Removed system message.")
             case "think":
                 if (value or "true") not in THINK:
                     raise Mistake(f"Unknown level '{value}': low, medium, high or max")
                 chat.think = THINK[value or "true"]
-                click.echo("Set 'think' mode.")
+                say("Set 'think' mode.")
             case "nothink":
                 chat.think = False
-                click.echo("Set 'nothink' mode.")
+                say("Set 'nothink' mode.")
             case "verbose" | "quiet":
                 style.verbose = name == "verbose"
-                click.echo(f"Set '{name}' mode.")
+                say(f"Set '{name}' mode.")
             case "wordwrap" | "nowordwrap":
                 style.word_wrap = name == "wordwrap"
-                click.echo(f"Set '{name}' mode.")
+                say(f"Set '{name}' mode.")
             case _:
                 raise Mistake(f"Unknown setting '{name}'. Type /? for help")
 
@@ -122,7 +124,7 @@ class Repl:
             self._chat.options[words[0]] = parameter(words[0], words[1:])
         except ValueError as error:
             raise Mistake(f"Couldn't set parameter: {error}") from None
-        click.echo(f"Set parameter '{words[0]}' to '{' '.join(words[1:])}'")
+        say(f"Set parameter '{words[0]}' to '{' '.join(words[1:])}'")
 
     async def _show(self, rest: str) -> None:
         part = rest or "info"
@@ -130,16 +132,16 @@ class Repl:
             raise Mistake(f"Unknown part '{part}': info, {', '.join(description.PARTS)}")
         record = await self._client.show(self._chat.model)
         if part == "info":
-            return click.echo(description.whole(record))
+            return say(description.whole(record))
         own = {"system": self._chat.system, "parameters": description.lines(self._chat.options)}.get(part)
-        click.echo("\n".join(text for text in (record.get(part), own) if text) or f"No {part} was given.")
+        say("\n".join(text for text in (record.get(part), own) if text) or f"No {part} was given.")
 
     async def _clear(self, _: str) -> None:
         self._chat.messages.clear()
-        click.echo("Cleared session context")
+        say("Cleared session context")
 
     async def _help(self, _: str) -> None:
-        click.echo(HELP)
+        say(HELP)
 
 
 async def stoppable(work: Coroutine[None, None, None]) -> None:
@@ -152,9 +154,9 @@ async def stoppable(work: Coroutine[None, None, None]) -> None:
     except asyncio.CancelledError:
         if not task.cancelled():
             raise  # the conversation itself is being ended
-        click.echo()
+        say()
     except Mistake as error:
-        click.echo(str(error))
+        say(str(error))
     except CliError as error:
         error.show()
     finally:

@@ -6,11 +6,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
-import click
-
 from ktd.cli import settings
 from ktd.cli.client import Client, CliError, Unreachable
 from ktd.cli.daemon_process import DaemonProcess
+from ktd.cli.screen import say
 
 START_LIMIT = 120.0  # seconds for a daemon to answer; a cold disk reads many Python files
 POLL = 0.05
@@ -26,6 +25,10 @@ def run(command: Callable[[Client], Coroutine[None, None, None]], *, start: bool
         asyncio.run(_session(command, start))
     except KeyboardInterrupt:
         sys.exit(STOPPED)
+    except BrokenPipeError:
+        raise  # whoever read the output has enough: click ends the command quietly
+    except OSError as error:
+        raise CliError(f"the output could not be written: {error.strerror or error}") from None
 
 
 async def _session(command: Callable[[Client], Coroutine[None, None, None]], start: bool) -> None:
@@ -69,7 +72,7 @@ async def _wait_for(client: Client, daemon: DaemonProcess) -> None:
             raise CliError(f"the daemon does not answer after {START_LIMIT:.0f} s:\n{daemon.last_words()}")
         await asyncio.sleep(POLL)
     if not daemon.ended:  # else another command's daemon won the race for the port, and serves both
-        click.echo(
+        say(
             f"no daemon at {client.url}: started one for this command; `ktd serve` keeps one running",
             err=True,
         )

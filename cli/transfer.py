@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
 )
 
 from ktd.cli.client import Interrupted, Record
+from ktd.cli.screen import say
 
 SUCCESS = "success"
 TOTAL = "total"
@@ -50,7 +50,7 @@ class Board:
 
     def say(self, status: str) -> None:
         if self._bars.disable:
-            click.echo(status, err=True)
+            say(status, err=True)
         else:
             self._bars.console.print(status, highlight=False, markup=False)
 
@@ -60,7 +60,7 @@ class Board:
         if not known:
             self._tasks[digest] = self._bars.add_task(_label(record), total=total, completed=completed)
             if self._bars.disable:
-                click.echo(f"{record.get('status')} {record.get('file', '')}".rstrip(), err=True)
+                say(f"{record.get('status')} {record.get('file', '')}".rstrip(), err=True)
         self._bytes[digest] = completed, total
         self._bars.update(self._tasks[digest], completed=completed)
         if len(self._tasks) > 1:

@@ -22,10 +22,13 @@ class LocalKey:
     def __init__(self, home: Path) -> None:
         self._key = secrets.token_urlsafe(32)
         staged = home / f"{KEY}.{os.getpid()}"
-        staged.unlink(missing_ok=True)
-        with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self._key)
-        staged.replace(home / KEY)
+        try:
+            staged.unlink(missing_ok=True)
+            with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(self._key)
+            staged.replace(home / KEY)
+        except OSError as error:
+            raise HomeError(f"{home} cannot be written: {error.strerror}") from error
 
     def opens(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), self._key.encode())

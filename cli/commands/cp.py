@@ -2,6 +2,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client
+from ktd.cli.screen import say
 
 
 @click.command("cp")
@@ -16,6 +17,6 @@ def command(source: str, destination: str) -> None:
 
     async def copy(client: Client) -> None:
         await client.request("POST", "/api/copy", {"source": source, "destination": destination})
-        click.echo(f"copied '{source}' to '{destination}'")
+        say(f"copied '{source}' to '{destination}'")
 
     session.run(copy)

@@ -4,6 +4,7 @@ import click
 
 from ktd.cli import human, session
 from ktd.cli.client import Client, CliError, Record
+from ktd.cli.screen import say
 
 HEADER = ("NAME", "STATE", "DONE", "SIZE", "SINCE")
 ACTIONS = ("pause", "resume", "cancel")
@@ -36,16 +37,16 @@ def command(action: str | None, model: str | None, as_json: bool) -> None:
 async def show(client: Client, as_json: bool) -> None:
     found = list((await client.request("GET", "/api/downloads")).get("downloads") or [])
     if as_json:
-        return click.echo(json.dumps(found, indent=2))
-    click.echo(human.table(HEADER, [row(download) for download in found]))
+        return say(json.dumps(found, indent=2))
+    say(human.table(HEADER, [row(download) for download in found]))
     for download in found:
         if download.get("error"):
-            click.echo(f"{download['model']}: {download['error']}", err=True)
+            say(f"{download['model']}: {download['error']}", err=True)
 
 
 async def change(client: Client, action: str, model: str) -> None:
     await client.request("POST", "/api/downloads", {"model": model, "action": action})
-    click.echo(f"{DONE[action]} '{model}'")
+    say(f"{DONE[action]} '{model}'")
 
 
 def row(download: Record) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client, CliError, Record
+from ktd.cli.screen import say
 
 
 @click.command("import")
@@ -39,7 +40,7 @@ async def send(client: Client, body: Record) -> None:
     from ktd.cli.progress import show
 
     imported = await show(client.stream("/api/import", body, local=True))
-    click.echo(f"imported '{imported['model']}'")
+    say(f"imported '{imported['model']}'")
 
 
 def existing(path: Path) -> Path:

@@ -4,6 +4,7 @@ import click
 
 from ktd.cli import human, session
 from ktd.cli.client import Client, Record
+from ktd.cli.screen import say
 
 HEADER = ("NAME", "ID", "SIZE", "MODIFIED")
 
@@ -23,7 +24,7 @@ def command(prefix: str, as_json: bool) -> None:
     async def show(client: Client) -> None:
         models = [model for model in await client.models("/api/tags") if begins(model, prefix)]
         rows = [row(model) for model in models]
-        click.echo(json.dumps(models, indent=2) if as_json else human.table(HEADER, rows))
+        say(json.dumps(models, indent=2) if as_json else human.table(HEADER, rows))
 
     session.run(show)
 

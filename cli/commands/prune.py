@@ -2,6 +2,7 @@ import click
 
 from ktd.cli import human, session
 from ktd.cli.client import Client
+from ktd.cli.screen import say
 
 
 @click.command("prune")
@@ -16,6 +17,6 @@ def command(downloads: bool) -> None:
 
     async def prune(client: Client) -> None:
         pruned = await client.request("POST", "/api/prune", {"downloads": downloads})
-        click.echo(f"removed {pruned['files']} files, {human.size(pruned['freed'])}")
+        say(f"removed {pruned['files']} files, {human.size(pruned['freed'])}")
 
     session.run(prune)

@@ -5,6 +5,7 @@ import click
 
 from ktd.cli import human, session
 from ktd.cli.client import Client, Record
+from ktd.cli.screen import say
 
 HEADER = ("QUANT", "SIZE", "BITS", "FILES", "MEMORY", "FITS")
 
@@ -25,8 +26,8 @@ def command(repo: str, source: str | None, as_json: bool) -> None:
         asked = {"model": repo} | ({"source": source} if source else {})
         found = await client.request("GET", f"/api/quants?{urlencode(asked)}")
         if as_json:
-            return click.echo(json.dumps(found, indent=2))
-        click.echo(human.table(HEADER, [row(quant) for quant in found["quants"]]))
+            return say(json.dumps(found, indent=2))
+        say(human.table(HEADER, [row(quant) for quant in found["quants"]]))
 
     session.run(show)
 

@@ -2,6 +2,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client
+from ktd.cli.screen import say
 
 
 @click.command("rm")
@@ -17,6 +18,6 @@ def command(models: tuple[str, ...]) -> None:
     async def remove(client: Client) -> None:
         for model in models:
             await client.request("DELETE", "/api/delete", {"model": model})
-            click.echo(f"deleted '{model}'")
+            say(f"deleted '{model}'")
 
     session.run(remove)

@@ -8,6 +8,7 @@ from ktd.cli import session
 from ktd.cli.answer import Style
 from ktd.cli.chat import THINK, Chat
 from ktd.cli.client import Client, NotFound
+from ktd.cli.screen import say
 
 DEMO = {"demo", "demo:latest"}
 THINK_HELP = "Think first: true, false, low, medium, high or max.  [default: as the model does]"
@@ -17,7 +18,9 @@ class Run(click.Command):
     """`--think` takes a value only after `=`, as in Ollama, so that a prompt can follow it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["--think=true" if word == "--think" else word for word in args])
+        end = args.index("--") if "--" in args else len(args)
+        options = ["--think=true" if word == "--think" else word for word in args[:end]]
+        return super().parse_args(ctx, options + args[end:])
 
 
 @click.command("run", cls=Run)
@@ -90,4 +93,4 @@ async def restore_demo(client: Client) -> None:
     from ktd.cli.progress import show
 
     await show(client.stream("/api/import", {"demo": True}, local=True))
-    click.echo("the demo model had been removed: it is back", err=True)
+    say("the demo model had been removed: it is back", err=True)

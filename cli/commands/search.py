@@ -5,6 +5,7 @@ import click
 
 from ktd.cli import human, session
 from ktd.cli.client import Client
+from ktd.cli.screen import say
 
 HEADER = ("REPOSITORY", "SOURCE", "DOWNLOADS", "UPDATED")
 
@@ -26,8 +27,8 @@ def command(query: tuple[str, ...], limit: int, as_json: bool) -> None:
         found = await client.request("GET", f"/api/search?{words}")
         repos = list(found["repos"])
         rows = [(one["repo"], one["source"], str(one["downloads"] or ""), one["updated"] or "") for one in repos]
-        click.echo(json.dumps(repos, indent=2) if as_json else human.table(HEADER, rows))
+        say(json.dumps(repos, indent=2) if as_json else human.table(HEADER, rows))
         for problem in found["problems"]:
-            click.echo(problem, err=True)
+            say(problem, err=True)
 
     session.run(search)

@@ -4,6 +4,7 @@ import click
 
 from ktd.cli import description, session
 from ktd.cli.client import Client, CliError
+from ktd.cli.screen import say
 
 
 def part_flags(command: click.Command) -> click.Command:
@@ -31,11 +32,11 @@ def command(model: str, part: str | None, verbose: bool, as_json: bool) -> None:
     async def show(client: Client) -> None:
         record = await client.show(model, verbose=verbose)
         if as_json:
-            return click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+            return say(json.dumps(record, indent=2, ensure_ascii=False))
         if part is None:
-            return click.echo(description.whole(record, verbose=verbose))
+            return say(description.whole(record, verbose=verbose))
         if not record.get(part):
             raise CliError(f"'{model}' has no {part}")
-        click.echo(record[part])
+        say(record[part])
 
     session.run(show)

@@ -17,6 +17,7 @@ from ktd.engine.messages import Sampling
 
 MOST = (1 << 31) - 1
 SEEDS = 1 << 63
+LARGEST = 1e300  # of any number a client may mean; infinity and NaN lie outside too
 MOST_STOPS = 64
 LONGEST_STOP = 1024  # characters
 LEAST_CONTEXT = 4
@@ -70,7 +71,7 @@ def _float(
     if not low <= value <= high:
         bounds = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
         raise BadRequest(f'option "{name}" must be {bounds}')
-    return value
+    return float(value)
 
 
 def _int(options: Mapping[str, Any], name: str, usual: Any = None) -> Any:
@@ -81,7 +82,7 @@ def _number(name: str, value: object, kind: str) -> float:
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         raise BadRequest(f'option "{name}" must be of type {kind}')
     return value
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from ktd.daemon.chat.render_process import HEADER, SECONDS, pack
@@ -27,8 +28,7 @@ class Renderer:
             except (asyncio.IncompleteReadError, OSError) as error:
                 raise TemplateFailed(_last_words(await self._ended())) from error
             except BaseException:
-                process.kill()  # it would answer the next request with this one's text
-                await self._ended()
+                await self._ended()  # it would answer the next request with this one's text
                 raise
         if "error" in reply:
             raise TemplateFailed(f"the model's chat template failed: {reply['error']}")
@@ -38,10 +38,11 @@ class Renderer:
     async def close(self) -> None:
         async with self._turn:
             if self._process is not None:
-                self._process.kill()
                 await self._ended()
 
     async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._process.returncode is not None:
+            await self._ended()  # something else ended it while it was idle
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "ktd.daemon.chat.render_process"),
@@ -52,9 +53,12 @@ class Renderer:
         return self._process
 
     async def _ended(self) -> int:
+        """The exit code; what still runs is killed."""
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None
         process.stdin.close()
+        with suppress(ProcessLookupError):
+            process.kill()
         return await process.wait()
 
 

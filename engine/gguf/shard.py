@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from ktd.engine.gguf.cursor import Cursor, opened
+from ktd.engine.gguf.cursor import U64, Cursor, opened
 from ktd.engine.gguf.metadata import SCALARS, Array, Metadata, Value, ValueType
 from ktd.engine.gguf.types import REMOVED, TYPES, TensorType
 
@@ -168,7 +168,9 @@ def _info(cursor: Cursor, number: int) -> Tensor:
     type = _tensor_type(cursor, where)
     if shape[0] % type.block:
         cursor.fail(f"{where} has rows of {shape[0]} weights, not a multiple of {type.name}'s block of {type.block}")
-    offset = cursor.count(f"offset of {where}", cursor.size)
+    offset = int(cursor.unpack(U64, f"offset of {where}"))
+    if offset > cursor.size:
+        cursor.fail(f"{where} starts at byte {offset} of a file of {cursor.size}: it is truncated or damaged")
     return Tensor(name, type, shape, 0, offset, type.size(weights))
 
 

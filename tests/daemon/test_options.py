@@ -65,6 +65,8 @@ def test_a_tiny_context_is_raised(value: int, context: int | None) -> None:
         ({"num_ctx": True}, 'option "num_ctx" must be of type integer'),
         ({"temperature": []}, 'option "temperature" must be of type float32'),
         ({"temperature": "inf"}, "float32"),
+        ({"temperature": 10**400}, "float32"),
+        ({"seed": 10**400}, 'option "seed" must be of type integer'),
         ({"temperature": -1}, 'option "temperature" must be at least 0'),
         ({"top_p": 2}, 'option "top_p" must be between 0 and 1'),
         ({"repeat_penalty": 0}, "at least 0.01"),

@@ -77,6 +77,24 @@ async def test_a_render_that_is_given_up_does_not_answer_the_next(renderer: Rend
     assert await renderer.render("mine", {}) == "mine"
 
 
+async def killed_while_idle(renderer: Renderer) -> None:
+    assert await renderer.render("warm", {}) == "warm"
+    process = renderer._process
+    assert process is not None
+    process.kill()
+    await process.wait()
+
+
+async def test_a_process_that_ended_while_idle_costs_no_render(renderer: Renderer) -> None:
+    await killed_while_idle(renderer)
+    assert await renderer.render("again", {}) == "again"
+
+
+async def test_a_process_that_ended_while_idle_can_be_closed(renderer: Renderer) -> None:
+    await killed_while_idle(renderer)
+    await renderer.close()
+
+
 async def test_renders_at_the_same_time_keep_apart(renderer: Renderer) -> None:
     texts = [f"text {number}" for number in range(20)]
     assert await asyncio.gather(*(renderer.render("{{ t }}", {"t": text}) for text in texts)) == texts

@@ -99,7 +99,7 @@ CASES = {
     "removed type": (tensor(32, type=4), r"type 4 \(Q4_2\), removed from GGUF"),
     "unknown type": (tensor(32, type=999), "tensor 'x' has the unknown type 999"),
     "offset unaligned": (tensor(32, offset=4), "tensor 'x' is at 4, not a multiple of the alignment 32"),
-    "offset past the end": (tensor(32, offset=1 << 63), f"offset of tensor 'x' is {1 << 63}, over the limit"),
+    "offset past the end": (tensor(32, offset=1 << 63), f"tensor 'x' starts at byte {1 << 63} of a file of"),
     "data past the end": (tensor(1 << 20), "tensor 'x' ends at byte 4194368, but the file has 4160"),
     "tensors overlap": (
         RawGguf().tensor(RawTensor("x", (64,)), RawTensor("y", (64,), offset=128)),

@@ -28,13 +28,14 @@ class CommandLine:
             [*KTD, *words], input=stdin, env=self.env, cwd=cwd, capture_output=True, text=True, timeout=TIME_LIMIT
         )
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """A command that goes on while the test does; its stdin is empty."""
-        return subprocess.Popen(
-            [*KTD, *words],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *words: str, stdout: Path | None = None) -> "subprocess.Popen[str]":
+        """A command that goes on while the test does; its stdin is empty, its output a pipe or this file."""
+        with open(stdout or os.devnull, "w") as file:
+            return subprocess.Popen(
+                [*KTD, *words],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file if stdout else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
