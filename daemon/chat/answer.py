@@ -17,7 +17,7 @@ from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import NotSupported, TemplateFailed
 from ktd.daemon.host import ModelHost
 from ktd.engine.client import JobFailed
-from ktd.engine.messages import Delta, Done, Prompt, TokenLogprob
+from ktd.engine.messages import Delta, Done, Grammar, Prompt, TokenLogprob
 from ktd.registry.record import ModelRecord
 
 
@@ -100,13 +100,14 @@ class Answerer:
     async def _framed(self, record: ModelRecord, ask: Ask, terms: Terms) -> Framed:
         match ask:
             case Raw():
-                return _plain(Prompt(ask.text, terms.stops, before=ask.before))
+                grammar = None if terms.schema is None else Grammar(terms.schema)
+                return _plain(Prompt(ask.text, terms.stops, before=ask.before, grammar=grammar))
             case Fill():
                 gap = (await self._framings.of(record)).gap
                 if gap is None:
                     raise NotSupported(f"{record.name} does not support insert")
                 return _plain(Prompt(gap.prefix + ask.prefix + gap.suffix + ask.suffix + gap.middle, terms.stops))
-        return await framed(ask, await self._framings.of(record), terms.stops, self._renderer)
+        return await framed(ask, await self._framings.of(record), terms, self._renderer)
 
 
 async def whole(answer: AsyncGenerator[Piece | Ending, None]) -> tuple[Piece, Ending]:

@@ -61,12 +61,16 @@ Ask = Chat | Raw | Fill
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to answer. `context` is the least the worker must have been loaded with; `keep_alive` is in seconds."""
+    """How to answer. `context` is the least the worker must have been loaded with; `keep_alive` is in seconds.
+
+    With a JSON schema (as text), the content is JSON that it allows, and nothing else.
+    """
 
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
     context: int | None = None
     keep_alive: float | None = None  # None: the daemon's default
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def terms(
     keep_alive: float | None = None,
     logprobs: int | None = None,
     logit_bias: tuple[tuple[int, float], ...] = (),
+    schema: str | None = None,
 ) -> Terms:
     """Later layers win. Raises BadRequest."""
     options: dict[str, Any] = {}
@@ -39,6 +40,7 @@ def terms(
         stops=tuple(_stops(options.get("stop"))),
         context=None if context is None or context == 0 else min(max(context, LEAST_CONTEXT), MOST),
         keep_alive=keep_alive,
+        schema=schema,
     )
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ktd.daemon.chat.chat import Chat, Message, ToolCall
+from ktd.daemon.chat.chat import Chat, Message, Terms, ToolCall
 from ktd.daemon.chat.framing import Framing
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.style import THINK, Style
 from ktd.daemon.errors import TemplateFailed
-from ktd.engine.messages import Prompt
+from ktd.engine.messages import Grammar, Prompt
 
 CUT = f"\ue000{secrets.token_hex(8)}\ue000"
 """Put behind a begun answer, to find where the prompt must end: nothing a client can send contains it."""
@@ -24,7 +24,7 @@ class Framed:
     splitter: Splitter
 
 
-async def framed(chat: Chat, framing: Framing, stops: tuple[str, ...], renderer: Renderer) -> Framed:
+async def framed(chat: Chat, framing: Framing, terms: Terms, renderer: Renderer) -> Framed:
     """Raises TemplateFailed."""
     text = await _rendered(chat, framing, renderer)
     if chat.before:  # an answer's tokens lack the one that ended it
@@ -33,7 +33,16 @@ async def framed(chat: Chat, framing: Framing, stops: tuple[str, ...], renderer:
     tools = bool(chat.tools)
     thinking = style.thinks and _opens_thinking(text, _begun(chat.messages))
     splitter = Splitter(style, thinking, tools)
-    return Framed(Prompt(text, stops, style.markers(tools), chat.before), splitter)
+    grammar = None if terms.schema is None else _grammar(terms.schema, chat, style, text, thinking)
+    return Framed(Prompt(text, terms.stops, style.markers(tools), chat.before, grammar), splitter)
+
+
+def _grammar(schema: str, chat: Chat, style: Style, prompt: str, thinking: bool) -> Grammar:
+    """Models that think may do so first, unless they were told not to or have done it."""
+    if thinking:
+        return Grammar(schema, closing=THINK.closing)
+    done = chat.think is False or _begun(chat.messages) or prompt.rstrip().endswith(THINK.closing)
+    return Grammar(schema) if done or not style.thinks else Grammar(schema, THINK.opening, THINK.closing)
 
 
 async def _rendered(chat: Chat, framing: Framing, renderer: Renderer) -> str:

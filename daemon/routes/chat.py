@@ -28,7 +28,13 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.chat_state(body.model, "unload"))
-    conditions = terms(record.parameters, body.options, keep_alive=keep_alive, logprobs=from_ollama.logprobs(body))
+    conditions = terms(
+        record.parameters,
+        body.options,
+        keep_alive=keep_alive,
+        logprobs=from_ollama.logprobs(body),
+        schema=from_ollama.schema(body.format),
+    )
     if not body.messages:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))

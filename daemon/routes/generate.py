@@ -30,7 +30,13 @@ async def generate(request: web.Request) -> web.StreamResponse:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.generate_state(body.model, "unload"))
     from_ollama.refuse_unsupported(body)
-    conditions = terms(record.parameters, body.options, keep_alive=keep_alive, logprobs=from_ollama.logprobs(body))
+    conditions = terms(
+        record.parameters,
+        body.options,
+        keep_alive=keep_alive,
+        logprobs=from_ollama.logprobs(body),
+        schema=from_ollama.schema(body.format),
+    )
     if not asks:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))

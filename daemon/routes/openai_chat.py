@@ -33,6 +33,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         from_openai.options(body),
         logprobs=from_openai.logprobs(body),
         logit_bias=from_openai.logit_bias(body.logit_bias),
+        schema=from_openai.schema(body.response_format),
     )
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     reply = Reply(body.model)

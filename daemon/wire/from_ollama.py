@@ -10,6 +10,7 @@ from ktd.daemon.wire import ollama
 
 LEVELS = ("high", "medium", "low", "max")
 MOST_TOP_LOGPROBS = 20
+ANY_OBJECT = {"type": "object"}
 
 Examples = tuple[tuple[str, str], ...]  # role and text, as a ModelRecord has them
 
@@ -55,10 +56,17 @@ def logprobs(request: ollama.Request) -> int | None:
     return request.top_logprobs if request.logprobs else None
 
 
+def schema(format: object) -> str | None:
+    """The JSON schema of the answer, if it shall have one. Raises BadRequest."""
+    if format in (None, ""):
+        return None
+    if format != "json" and not isinstance(format, dict):
+        raise BadRequest(f'invalid format: {json.dumps(format)}; expected "json" or a valid JSON Schema object')
+    return json.dumps(ANY_OBJECT if format == "json" else format)
+
+
 def refuse_unsupported(request: ollama.ChatRequest | ollama.GenerateRequest) -> None:
     """What this build lacks. Raises NotSupported."""
-    if request.format not in (None, ""):
-        raise NotSupported("this version of ktd does not support format")
     if request.debug_render_only:
         raise NotSupported("this version of ktd does not support _debug_render_only")
     if isinstance(request, ollama.GenerateRequest):

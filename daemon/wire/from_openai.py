@@ -1,12 +1,13 @@
 """OpenAI's requests, made into chats and options. What this build cannot do is refused here."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import openai
-from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS, Examples, arguments, with_system
+from ktd.daemon.wire.from_ollama import ANY_OBJECT, MOST_TOP_LOGPROBS, Examples, arguments, with_system
 
 EFFORTS = {
     "minimal": "low",
@@ -66,12 +67,24 @@ def logit_bias(bias: Mapping[str, float] | None) -> tuple[tuple[int, float], ...
     return tuple((int(token), value) for token, value in (bias or {}).items())
 
 
+def schema(form: openai.ResponseFormat | None) -> str | None:
+    """The JSON schema of the answer, if it shall have one. Raises BadRequest."""
+    match form:
+        case None | openai.ResponseFormat(type="text"):
+            return None
+        case openai.ResponseFormat(type="json_object"):
+            return json.dumps(ANY_OBJECT)
+        case openai.ResponseFormat(type="json_schema", json_schema=openai.NamedSchema(schema=dict() as found)):
+            return json.dumps(found)
+        case openai.ResponseFormat(type="json_schema"):
+            raise BadRequest("response_format needs a JSON schema in json_schema.schema")
+    raise BadRequest(f"response_format of type {json.dumps(form.type)} is unknown: text, json_object, json_schema")
+
+
 def refuse_unsupported(request: openai.ChatRequest) -> None:
     """What this build lacks. Raises NotSupported."""
-    form = request.response_format
     lacking = {
         "n > 1": request.n != 1,
-        "response_format": form is not None and not (isinstance(form, dict) and form.get("type") == "text"),
         "parallel_tool_calls: false": request.tools and not request.parallel_tool_calls,
         "a tool_choice that forces a call": request.tool_choice not in (None, "none", "auto"),
     }

@@ -40,6 +40,15 @@ class Reasoning(msgspec.Struct):
     effort: str | None = None
 
 
+class NamedSchema(msgspec.Struct):
+    schema: dict[str, Any] | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    type: str = "text"
+    json_schema: NamedSchema | None = None
+
+
 class ChatRequest(msgspec.Struct):
     model: str = ""
     messages: list[MessageIn] = msgspec.field(default_factory=list)
@@ -58,7 +67,7 @@ class ChatRequest(msgspec.Struct):
     parallel_tool_calls: bool = True
     reasoning_effort: str | None = None
     reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
-    response_format: Any = None
+    response_format: ResponseFormat | None = None
     n: int = 1
     logprobs: bool | None = None
     top_logprobs: int | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ktd.daemon.chat.chat import Chat, Message, Piece, ToolCall
+from ktd.daemon.chat.chat import Chat, Message, Piece, Terms, ToolCall
 from ktd.daemon.chat.framing import Framing
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
@@ -21,7 +21,7 @@ async def renderer() -> AsyncIterator[Renderer]:
 
 
 async def frame(template: str, renderer: Renderer, *messages: Message, **chat: Any) -> Framed:
-    return await framed(Chat(messages, **chat), Framing(template, "<bos>", "<eos>"), (), renderer)
+    return await framed(Chat(messages, **chat), Framing(template, "<bos>", "<eos>"), Terms(), renderer)
 
 
 HELLO = Message("user", "Hello")
