@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.access import Access
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
@@ -15,6 +16,7 @@ from ktd.daemon.guards import Guard
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
+from ktd.daemon.metrics import Metrics
 from ktd.daemon.routes import (
     blobs,
     catalog,
@@ -46,7 +48,11 @@ LONGEST_BODY = 64 << 20  # bytes
 
 ROUTES = [
     web.get("/", health.root),
+    web.get("/health", health.health),
+    web.get("/metrics", health.metrics),
     web.get("/api/version", health.version),
+    web.get("/api/status", health.status),
+    web.post("/api/me", health.me),
     web.get("/api/tags", models.tags),
     web.get("/api/ps", models.loaded),
     web.post("/api/show", models.show),
@@ -80,24 +86,29 @@ ROUTES = [
 
 def application(settings: Settings, registry: Registry, engine: Engine) -> web.Application:
     """Closes its workers when it is cleaned up; the registry stays the caller's."""
-    guard = Guard(settings)
-    app = web.Application(middlewares=[guard.middleware(), replies.errors], client_max_size=LONGEST_BODY)
+    guard, local_key = Guard(settings), LocalKey(settings.home)
+    access = Access(settings, local_key)
+    middlewares = [guard.middleware(), replies.errors, access.middleware()]
+    app = web.Application(middlewares=middlewares, client_max_size=LONGEST_BODY)
     host, renderer = ModelHost(engine, settings), Renderer()
+    metrics = Metrics(host)
     app[keys.SETTINGS] = settings
     app[keys.REGISTRY] = registry
     app[keys.HOST] = host
     app[keys.RENDERER] = renderer
-    app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer)
+    app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer, metrics.answered)
+    app[keys.METRICS] = metrics
     app[keys.IMPORTS] = Imports()
     hubs = Hubs(registry.home, os.environ)
     limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
     app[keys.PULLS] = Pulls(registry, hubs, available_memory, limits)
     app[keys.VERIFIER] = Verifier(registry, hubs, limits)
     app[keys.CATALOG] = Catalog(hubs, available_memory)
-    app[keys.LOCAL_KEY] = LocalKey(settings.home)
+    app[keys.LOCAL_KEY] = local_key
     app.add_routes(ROUTES)
     app.on_response_prepare.append(guard.mark)
     app.on_response_prepare.append(_sign)
+    app.on_response_prepare.append(metrics.mark)
     app.on_shutdown.append(_stop_answers)
     app.cleanup_ctx.append(_helpers)
     return app

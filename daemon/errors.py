@@ -4,6 +4,7 @@ DaemonError
 ├── BadRequest        the request makes no sense as it is                         400
 │   └── NotSupported  it makes sense, but this model or this build cannot do it   400
 ├── TemplateFailed    the model's chat template refused or broke                  400
+├── Unauthorized      an API key is missing or wrong                              401
 ├── Forbidden         not from here, or not by you                                403
 ├── ModelMissing      there is no model of that name                              404
 ├── PullFailed        a model does not come from its hub, in Ollama's words           500
@@ -52,6 +53,13 @@ class TemplateFailed(DaemonError):
     status = 400
 
 
+class Unauthorized(DaemonError):
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("this server wants an API key: send it as Authorization: Bearer KEY, or as x-api-key")
+
+
 class Forbidden(DaemonError):
     status = 403
 
@@ -95,6 +103,8 @@ def failure_of(error: Exception) -> Failure:
     match error:
         case Busy():
             return Failure(error.status, str(error), {"Retry-After": "1"})
+        case Unauthorized():
+            return Failure(error.status, str(error), {"WWW-Authenticate": "Bearer"})
         case DaemonError():
             return Failure(error.status, str(error))
         case web.HTTPRequestEntityTooLarge():

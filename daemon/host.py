@@ -71,6 +71,11 @@ class ModelHost:
         usable = (resident for resident in self._residents.values() if resident.usable)
         return sorted(usable, key=lambda resident: resident.expires_at, reverse=True)
 
+    @property
+    def requests(self) -> int:
+        """Those that wait for a model or run on it."""
+        return self._requests
+
     async def close(self) -> None:
         """End every worker, whatever it is doing."""
         self._stopping = True

@@ -7,6 +7,7 @@ from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
+from ktd.daemon.metrics import Metrics
 from ktd.daemon.settings import Settings
 from ktd.registry.catalog import Catalog
 from ktd.registry.pulls.pulls import Pulls
@@ -18,6 +19,7 @@ REGISTRY = web.AppKey("registry", Registry)
 HOST = web.AppKey("host", ModelHost)
 RENDERER = web.AppKey("renderer", Renderer)
 ANSWERER = web.AppKey("answerer", Answerer)
+METRICS = web.AppKey("metrics", Metrics)
 IMPORTS = web.AppKey("imports", Imports)
 PULLS = web.AppKey("pulls", Pulls)
 VERIFIER = web.AppKey("verifier", Verifier)

@@ -52,7 +52,7 @@ async def _serve(settings: Settings, registry: Registry, until_stdin_closes: boo
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
         threading.Thread(target=_await_stdin_end, args=(loop, stop), name="stdin", daemon=True).start()
-    if not _is_loopback(settings.host):
+    if not _is_loopback(settings.host) and not settings.api_key:
         print(f"warning: whoever reaches {settings.host} port {settings.port} can use this daemon", file=sys.stderr)
     async with listening(settings, registry, EngineClient()) as url:
         print(f"ktd {__version__} listens on {url} (home {settings.home})", flush=True)

@@ -17,7 +17,13 @@ ANTHROPIC_TYPES = {
     413: "request_too_large",
     503: "overloaded_error",
 }
-OPENAI_TYPES = {400: "invalid_request_error", 413: "invalid_request_error", 404: "not_found_error"}
+OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+}
 
 
 def json(record: object, failure: Failure | None = None) -> web.Response:

@@ -6,7 +6,7 @@ existing installation's environment goes on working. KTD_ wins.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +38,8 @@ class Settings:
     threads: int | None = None  # None: the engine chooses
     pull_connections: int = 4  # files that are fetched at once
     pull_rate: int | None = None  # bytes a second of all pulls together; None: as fast as it goes
+    api_key: str | None = field(default=None, repr=False)  # for using models
+    admin_key: str | None = field(default=None, repr=False)  # for changing which there are; None: the same
 
     @staticmethod
     def from_environment(environ: Mapping[str, str]) -> "Settings":
@@ -58,6 +60,8 @@ class Settings:
             threads=read.own("THREADS", _count, 0) or None,
             pull_connections=read.own("PULL_CONNECTIONS", _count, 0) or 4,
             pull_rate=read.own("PULL_RATE", _bytes, 0) or None,
+            api_key=read.own("API_KEY", _key, None),
+            admin_key=read.own("ADMIN_KEY", _key, None),
         )
 
 
@@ -81,7 +85,8 @@ class _Environment:
                 try:
                     return parse(value)
                 except ValueError as error:
-                    raise SettingsError(f"{name}={value}: {error}") from error
+                    shown = "..." if parse is _key else value
+                    raise SettingsError(f"{name}={shown}: {error}") from error
         return default
 
 
@@ -103,6 +108,12 @@ def _address(text: str) -> tuple[str, int]:
 
 def _home(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{8,}", text):
+        raise ValueError("not a key of at least eight printable ASCII characters without blanks")
+    return text
 
 
 def _count(text: str) -> int:

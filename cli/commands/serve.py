@@ -39,7 +39,8 @@ def command(until_stdin_closes: bool, **flags: str | None) -> None:
       KTD_HOME=/big/disk ktd serve
 
     Ollama clients use http://127.0.0.1:11434, OpenAI clients http://127.0.0.1:11434/v1 with any key.
-    A flag wins over KTD_<NAME>, that over OLLAMA_<NAME>.
+    A flag wins over KTD_<NAME>, that over OLLAMA_<NAME>. KTD_API_KEY is then wanted of every client; with
+    KTD_ADMIN_KEY, only that one may change which models there are.
     """
     from ktd.daemon.main import run
     from ktd.daemon.settings import Settings, SettingsError

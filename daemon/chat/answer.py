@@ -1,7 +1,7 @@
 """Answerer: from a chat to its answer, piece by piece. Nothing here knows a dialect."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,13 +29,18 @@ class Ending:
     load_ns: int
     total_ns: int
     called: bool  # whether tools were called
+    first_ns: int | None  # from the request to the first word; None: it had none
 
 
 class Answerer:
-    def __init__(self, host: ModelHost, framings: Framings, renderer: Renderer) -> None:
+    def __init__(
+        self, host: ModelHost, framings: Framings, renderer: Renderer, ended: Callable[[Ending], None]
+    ) -> None:
+        """`ended` is told of every answer that was not broken off."""
         self._host = host
         self._framings = framings
         self._renderer = renderer
+        self._ended = ended
 
     async def answer(self, record: ModelRecord, ask: Ask, terms: Terms) -> AsyncGenerator[Piece | Ending, None]:
         """The answer as it grows, then Ending. Closing the generator stops the model.
@@ -44,14 +49,18 @@ class Answerer:
         """
         began = time.monotonic_ns()
         frame = await self._framed(record, ask, terms)  # first, so that a broken template does not cost a load
-        called = False
+        called, first_ns = False, None
         async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
             load_ns = time.monotonic_ns() - began
             async with aclosing(self._pieces(worker, record, ask, frame, terms)) as pieces:
                 async for item in pieces:
+                    now_ns = time.monotonic_ns() - began
                     if isinstance(item, Done):
-                        yield Ending(item, load_ns, time.monotonic_ns() - began, called)
+                        ending = Ending(item, load_ns, now_ns, called, first_ns)
+                        self._ended(ending)
+                        yield ending
                     else:
+                        first_ns = first_ns or now_ns
                         called = called or bool(item.calls)
                         yield item
 
@@ -158,12 +167,15 @@ async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator
     logprobs: tuple[TokenLogprob, ...] = ()  # of text that the splitter still holds back
     async with aclosing(worker.generate(frame.prompt, terms.sampling)) as stream:
         async for item in stream:
-            more = isinstance(item, Delta)
-            logprobs += item.logprobs if more else ()
-            for piece in frame.splitter.feed(item.text) if more else frame.splitter.finish():
+            if isinstance(item, Delta):
+                logprobs += item.logprobs
+                pieces = frame.splitter.feed(item.text)
+            else:
+                pieces = frame.splitter.finish()
+            for piece in pieces:
                 yield replace(piece, logprobs=logprobs)
                 logprobs = ()
-            if not more:
+            if isinstance(item, Done):
                 if logprobs:
                     yield Piece(logprobs=logprobs)
                 yield item

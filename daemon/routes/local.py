@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.access import LOCAL_KEY_HEADER
 from ktd.daemon.errors import BadRequest, Forbidden
 from ktd.daemon.imports import Cancelled, Imports, Progress, Step, Work
 from ktd.daemon.routes.find import present
@@ -20,7 +21,6 @@ from ktd.daemon.wire.decode import decode
 from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
 
-KEY_HEADER = "X-Ktd-Local-Key"
 FORM = ndjson(replies.ollama_error)
 
 
@@ -41,7 +41,7 @@ async def files(request: web.Request) -> web.Response:
 def _require_same_user(request: web.Request) -> None:
     peer = request.get_extra_info("peername")
     local = isinstance(peer, tuple) and ip_address(peer[0]).is_loopback
-    key = request.headers.get(KEY_HEADER, "")
+    key = request.headers.get(LOCAL_KEY_HEADER, "")
     if not local or hdrs.ORIGIN in request.headers or not request.app[keys.LOCAL_KEY].opens(key):
         raise Forbidden("only the ktd command of the user who runs the daemon, on the same machine, may do this")
 
