@@ -13,6 +13,7 @@ from ktd.daemon.errors import Busy, LoadStopped, Stopping
 from ktd.daemon.host import ModelHost
 from ktd.daemon.settings import Settings
 from ktd.engine.client import LoadRefused, WorkerDied
+from ktd.engine.messages import Prompt, Sampling
 from ktd.registry.names import ModelName
 from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
@@ -279,7 +280,7 @@ async def test_stopping_ends_loads_and_answers(host: ModelHost, engine: FakeEngi
     async def run() -> None:
         async with host.lease(demo) as worker:
             answered.set()
-            async for _ in worker.generate(None, None):  # type: ignore[arg-type]
+            async for _ in worker.generate(Prompt("a"), Sampling()):
                 pass
 
     running = asyncio.create_task(run())
