@@ -7,7 +7,7 @@ DaemonError
 ├── Unauthorized      an API key is missing or wrong                              401
 ├── Forbidden         not from here, or not by you                                403
 ├── ModelMissing      there is no model of that name                              404
-├── PullFailed        a model does not come from its hub, in Ollama's words           500
+├── PullFailed        a model does not come from its hub, in Ollama's words       500
 ├── LoadStopped       the model was unloaded while it was being loaded            500
 ├── Busy              too many requests are waiting                               503
 └── Stopping          the daemon is going down                                    503
@@ -23,6 +23,7 @@ from ktd.engine.client import EngineError, JobFailed, LoadRefused
 from ktd.registry.errors import (
     DatabaseError,
     DemoMissing,
+    DiskFailed,
     ImportCancelled,
     InvalidName,
     ModelBroken,
@@ -115,7 +116,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(400, "invalid model name")
         case ModelNotFound() | NoSuchDownload():
             return Failure(404, str(error))
-        case ModelBroken() | DemoMissing() | DatabaseError() | PullError():
+        case ModelBroken() | DemoMissing() | DiskFailed() | DatabaseError() | PullError():
             return Failure(500, str(error))
         case ImportCancelled():
             return Failure(499, str(error))

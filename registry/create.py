@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktd.engine.gguf import TensorType
-from ktd.registry.errors import CreateRefused
+from ktd.registry.disk import writing
+from ktd.registry.errors import CreateRefused, ImportCancelled
 from ktd.registry.names import ModelName
 from ktd.registry.quantize import quantize, target_named
 from ktd.registry.record import Changes, ModelRecord
-from ktd.registry.reference import fingerprint
+from ktd.registry.reference import Reference, fingerprint
 from ktd.registry.store import Registry
 
 Say = Callable[[str], None]
+Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +30,63 @@ class Recipe:
     quantization: str | None = None
 
 
-def create(registry: Registry, recipe: Recipe, say: Say) -> ModelRecord:
-    """Blocks. Raises `CreateRefused`, `ImportRefused`, `ModelNotFound`."""
+def create(registry: Registry, recipe: Recipe, say: Say, cancelled: Cancelled = lambda: False) -> ModelRecord:
+    """Blocks. The name is given last: what fails or is cancelled before leaves every model as it was.
+
+    Raises `CreateRefused`, `ImportRefused`, `ImportCancelled`, `ModelNotFound`, `DiskFailed`.
+    """
     target = target_named(recipe.quantization) if recipe.quantization else None
-    source = recipe.source
-    if source is None:
+    base = None if recipe.source is None else registry.present(recipe.source)
+    if base is None:
         say("parsing GGUF")
-        source = _adopted(registry, recipe)
+    files = _uploaded(registry, recipe) if base is None else registry.references(base.name)
     if target is not None:
-        _quantized(registry, recipe, source, target, say)
-        source = recipe.name
-    record = registry.create(recipe.name, source, recipe.changes)
+        say(f"quantizing {base.details.quantization_level if base else 'float'} model to {target.name}")
+        files = [_quantized(registry, files, target, cancelled)]
+        say(f"creating new layer {files[0].digest}")
+    record = _named(registry, recipe, base, files, new=base is None or target is not None)
     for reference in registry.references(record.name):
         say(f"using existing layer {reference.digest}")
     say("writing manifest")
     return record
 
 
-def _adopted(registry: Registry, recipe: Recipe) -> ModelName:
+def _uploaded(registry: Registry, recipe: Recipe) -> Sequence[Reference]:
     if not recipe.files:
         raise CreateRefused("neither 'from' or 'files' was specified")
-    references = [registry.blob(digest) for digest in recipe.files]
-    return registry.adopt(recipe.name, references).name
+    return [registry.blob(digest) for digest in recipe.files]
 
 
-def _quantized(registry: Registry, recipe: Recipe, source: ModelName, target: TensorType, say: Say) -> None:
-    """Register the model with new weights under its own name."""
-    record = registry.present(source)
-    if len(record.files) > 1:
+def _quantized(registry: Registry, files: Sequence[Reference], target: TensorType, cancelled: Cancelled) -> Reference:
+    """The weights of one file as a new file of the store."""
+    if len(files) != 1:
         raise CreateRefused("a model in several files cannot be quantized; join them first")
-    say(f"quantizing {record.details.quantization_level} model to {target.name}")
     descriptor, name = tempfile.mkstemp(dir=registry.blobs.staging, suffix=".gguf")
     os.close(descriptor)
     staged = Path(name)
+
+    def advance(_: int) -> None:
+        if cancelled():
+            raise ImportCancelled("the model was not created: the client left")
+
     try:
-        quantize(record.files[0], staged, target, lambda _: None)
-        digest = fingerprint(staged, lambda _: None, lambda: False).digest
-        say(f"creating new layer {digest}")
+        with writing(staged):
+            quantize(files[0].path, staged, target, advance)
+        digest = fingerprint(staged, lambda _: None, cancelled).digest
         registry.blobs.take(staged, digest)
     finally:
         staged.unlink(missing_ok=True)
-    registry.adopt(recipe.name, [registry.blob(digest)], record.bundle)
-    texts = Changes(record.template, record.system, record.license, record.parameters, record.messages)
-    registry.create(recipe.name, recipe.name, texts)
+    return registry.blob(digest)
+
+
+def _named(
+    registry: Registry, recipe: Recipe, base: ModelRecord | None, files: Sequence[Reference], *, new: bool
+) -> ModelRecord:
+    if not new:
+        assert base is not None
+        return registry.create(recipe.name, base.name, recipe.changes)
+    registry.adopt(recipe.name, list(files), base.bundle if base else None)
+    if base is not None:
+        texts = Changes(base.template, base.system, base.license, base.parameters, base.messages)
+        registry.create(recipe.name, recipe.name, texts)
+    return registry.create(recipe.name, recipe.name, recipe.changes)

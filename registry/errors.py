@@ -23,6 +23,7 @@ RegistryError
 │   ├── NoSpace        the disk cannot hold it; the text has both figures
 │   └── PullStopped    somebody paused or cancelled it
 ├── NoSuchDownload     no unfinished download of this name
+├── DiskFailed         a file of the store cannot be written
 ├── DemoMissing        this installation lacks the demo model's files
 └── DatabaseError      the database cannot be opened, read or written
 """
@@ -118,6 +119,10 @@ class PullStopped(PullError):
 
 
 class NoSuchDownload(RegistryError):
+    pass
+
+
+class DiskFailed(RegistryError):
     pass
 
 

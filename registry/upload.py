@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ktd.registry.blobs import Blobs, digest_hex
+from ktd.registry.disk import writing
 from ktd.registry.errors import DigestMismatch
 
 
@@ -34,10 +35,12 @@ class Upload:
         self._path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
+        """Raises `DiskFailed`."""
         self._sha.update(data)
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        with writing(self._path):
+            while view:
+                view = view[self._file.write(view) :]
 
     def finish(self) -> Path:
         """The blob's path. Raises `DigestMismatch`."""

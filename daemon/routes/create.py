@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -138,12 +139,14 @@ async def _lines(app: web.Application, recipe: Recipe) -> AsyncGenerator[pulls.S
     def say(text: str) -> None:
         loop.call_soon_threadsafe(said.put_nowait, text)
 
-    work = asyncio.create_task(asyncio.to_thread(create, app[keys.REGISTRY], recipe, say))
+    left = threading.Event()
+    work = asyncio.create_task(asyncio.to_thread(create, app[keys.REGISTRY], recipe, say, left.is_set))
     work.add_done_callback(lambda _: said.put_nowait(None))
     try:
         while (text := await said.get()) is not None:
             yield pulls.Status(text)
     finally:
+        left.set()  # the client has gone, or the work is done
         await asyncio.wait([work])
     work.result()
     yield pulls.Status("success")

@@ -1,11 +1,11 @@
 """Fetch: one file from a hub into the blobs, going on where the last attempt ended."""
 
 import asyncio
-import errno
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
+from ktd.registry.disk import is_full
 from ktd.registry.errors import BadDownload, HubUnreachable, NoSpace, PullError
 from ktd.registry.pulls.limits import Limits, Pace
 from ktd.registry.pulls.partial import Partial
@@ -14,7 +14,6 @@ from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
 
 GATHERED = 1 << 20  # bytes handed to the disk at a time
 LONGEST_PAUSE = 30.0
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Progress = Callable[[int], None]  # bytes of the file that are here
 
@@ -122,6 +121,6 @@ class Fetch:
 
 
 def disk_error(error: OSError, path: Path) -> PullError:
-    if error.errno in FULL:
+    if is_full(error):
         return NoSpace(f"the disk with {path.parent} is full; free some space and pull again, nothing is lost")
     return PullError(f"{path} cannot be written: {error.strerror}")

@@ -11,6 +11,9 @@ from demo import F16
 from fake_hub import FakeHub
 from gguf_writer import small_model
 from pulling import BASE, MODEL, STEM, big, r1
+from until import until
+
+from ktd.registry.errors import ModelNotFound
 
 BIG = "ns/Big-GGUF:Q8_0"
 
@@ -232,3 +235,29 @@ async def test_many_models_are_listed_at_once(served, hub):
     models = (await served.get("/api/tags"))["models"]
     assert len(models) == 201
     assert {len(model["digest"]) for model in models} == {64}
+
+
+async def test_a_quantizing_that_fails_changes_no_model(served):
+    served.registry.import_files([F16], "full")
+    await lines(served, "/api/create", {"model": "mine", "from": "full", "system": "kept"})
+    before = served.registry.find("mine")
+    data = small_model().build()
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    async with served.http.post(f"{served.url}/api/blobs/{digest}", data=data) as reply:
+        assert reply.status == 201
+    await lines(served, "/api/create", {"model": "small", "from": "full", "quantize": "q8_0"})
+    status, _ = await served.post(
+        "/api/create", {"model": "mine", "from": "small", "quantize": "q4_0", "stream": False}
+    )
+    assert status == 400
+    assert served.registry.find("mine") == before
+
+
+async def test_a_quantizing_ends_when_its_client_leaves(served):
+    served.registry.import_files([F16], "full")
+    request = served.http.post(f"{served.url}/api/create", json={"model": "late", "from": "full", "quantize": "q8_0"})
+    async with request as reply:
+        await reply.content.readline()
+    await until(lambda: not list((served.settings.home / "staging").glob("*.gguf")))
+    with pytest.raises(ModelNotFound):
+        served.registry.find("late")
