@@ -28,6 +28,7 @@ from ktd.daemon.routes import (
     health,
     local,
     messages,
+    missing,
     models,
     openai_chat,
     openai_models,
@@ -81,6 +82,7 @@ ROUTES = [
     web.post("/v1/completions", completions.complete),
     web.post("/v1/messages", messages.messages),
     web.post("/v1/messages/count_tokens", messages.count),
+    *(web.post(path, missing.absent) for path in missing.ABSENT),
 ]
 
 
