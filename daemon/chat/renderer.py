@@ -28,7 +28,7 @@ class Renderer:
             except (asyncio.IncompleteReadError, OSError) as error:
                 raise TemplateFailed(_last_words(await self._ended())) from error
             except BaseException:
-                await self._ended()  # it would answer the next request with this one's text
+                await self._kill()  # it would answer the next request with this one's text
                 raise
         if "error" in reply:
             raise TemplateFailed(f"the model's chat template failed: {reply['error']}")
@@ -38,7 +38,7 @@ class Renderer:
     async def close(self) -> None:
         async with self._turn:
             if self._process is not None:
-                await self._ended()
+                await self._kill()
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is not None:
@@ -52,13 +52,17 @@ class Renderer:
             )
         return self._process
 
+    async def _kill(self) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._ended()
+
     async def _ended(self) -> int:
-        """The exit code; what still runs is killed."""
+        """The exit code of a process that ends."""
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None
         process.stdin.close()
-        with suppress(ProcessLookupError):
-            process.kill()
         return await process.wait()
 
 
