@@ -144,10 +144,6 @@ std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
   return stage;
 }
 
-const float* floats(const Tensor* tensor) {
-  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
-}
-
 Activation read_activation(const std::string& name) {
   if (name == "silu") return Activation::Silu;
   if (name == "gelu") return Activation::Gelu;

@@ -11,7 +11,7 @@ class DenseFfn : public Stage {
  public:
   DenseFfn(float eps, const Tensor& norm, const Tensor* post_norm, Gated block)
       : eps_(eps),
-        norm_(reinterpret_cast<const float*>(norm.data)),
+        norm_(floats(&norm)),
         outcome_{nullptr, post_norm ? reinterpret_cast<const float*>(post_norm->data) : nullptr, eps},
         block_(block) {
     check_gated(block_, norm.name.c_str());

@@ -8,14 +8,6 @@
 #include "stages/project.h"
 
 namespace ktd {
-namespace {
-
-const float* floats(const Tensor* tensor) {
-  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
-}
-
-}  // namespace
-
 // Scratch of the whole step.
 struct GqaAttention::Buffers {
   Buffers(Carver carver, const GqaAttention& g, int64_t n, int threads)

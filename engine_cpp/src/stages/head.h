@@ -10,10 +10,7 @@ namespace ktd {
 class Head : public Stage {
  public:
   Head(float eps, const Tensor& norm, const Tensor& output, float softcap)
-      : eps_(eps),
-        softcap_(softcap),
-        norm_(reinterpret_cast<const float*>(norm.data)),
-        output_(matrix(output)) {}
+      : eps_(eps), softcap_(softcap), norm_(floats(&norm)), output_(matrix(output)) {}
   size_t scratch_bytes(int64_t tokens, int threads) const override;
   void run(Team& team, Step& step) const override;
 

@@ -10,10 +10,6 @@
 namespace ktd {
 namespace {
 
-const float* floats(const Tensor* tensor) {
-  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
-}
-
 // v rows of kv_b: per head they follow the nope key rows.
 Matrix value_rows(const Matrix& kv_b, const MlaFacts& facts) {
   Matrix v = kv_b;

@@ -9,14 +9,6 @@
 #include "stages/project.h"
 
 namespace ktd {
-namespace {
-
-const float* floats(const Tensor* tensor) {
-  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
-}
-
-}  // namespace
-
 // What each member of the team needs to know of the routing; made by one of them.
 struct MoeFfn::Plan {
   int64_t shares;

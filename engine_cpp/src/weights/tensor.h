@@ -20,6 +20,11 @@ struct Tensor {
   int64_t dim(size_t i) const { return i < shape.size() ? shape[i] : 1; }
 };
 
+// The values of an F32 tensor; null for null.
+inline const float* floats(const Tensor* tensor) {
+  return tensor ? reinterpret_cast<const float*>(tensor->data) : nullptr;
+}
+
 // `count` matrices of `rows` rows of `k` weights: one for a plain weight, one per expert or head for a stack.
 struct Matrix {
   const TypeTraits* traits;
