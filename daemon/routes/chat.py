@@ -8,7 +8,6 @@ from aiohttp import web
 from ktd.daemon import keys, replies
 from ktd.daemon.chat.answer import Ending, check, whole
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import ndjson, stream
@@ -28,13 +27,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.chat_state(body.model, "unload"))
-    conditions = terms(
-        record.parameters,
-        body.options,
-        keep_alive=keep_alive,
-        logprobs=from_ollama.logprobs(body),
-        schema=from_ollama.schema(body.format),
-    )
+    conditions = from_ollama.conditions(body, record.parameters)
     if not body.messages:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))

@@ -8,7 +8,6 @@ from aiohttp import web
 from ktd.daemon import keys, replies
 from ktd.daemon.chat.answer import Ending, check, whole
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import ModelMissing
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import ndjson, stream
@@ -30,13 +29,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.generate_state(body.model, "unload"))
     from_ollama.refuse_unsupported(body)
-    conditions = terms(
-        record.parameters,
-        body.options,
-        keep_alive=keep_alive,
-        logprobs=from_ollama.logprobs(body),
-        schema=from_ollama.schema(body.format),
-    )
+    conditions = from_ollama.conditions(body, record.parameters)
     if not asks:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))

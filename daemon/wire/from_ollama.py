@@ -1,10 +1,12 @@
 """Ollama's requests, made into chats. What this build cannot do is refused here, where possible in Ollama's words."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ktd.daemon import duration
-from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, ToolCall
+from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, Terms, ToolCall
+from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import ollama
 
@@ -49,6 +51,17 @@ def refuse_broken(request: ollama.Request) -> None:
     keep_alive(request.keep_alive)
     if not 0 <= request.top_logprobs <= MOST_TOP_LOGPROBS:
         raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
+
+
+def conditions(request: ollama.ChatRequest | ollama.GenerateRequest, usual: Mapping[str, Any]) -> Terms:
+    """The terms of a request for a model with these usual options. Raises BadRequest."""
+    return terms(
+        usual,
+        request.options,
+        keep_alive=keep_alive(request.keep_alive),
+        logprobs=logprobs(request),
+        schema=schema(request.format),
+    )
 
 
 def logprobs(request: ollama.Request) -> int | None:
