@@ -1,7 +1,8 @@
-"""Constraint: which tokens an answer may go on with, so that it is JSON of a schema."""
+"""Constraint: which tokens an answer may go on with, so that it is JSON of a schema, or texts around such JSON."""
 
 import json
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
@@ -18,7 +19,7 @@ MOST_KEPT = 32
 # Between JSON's tokens: without a bound a model may write blanks for ever.
 _BLANKS = r"\x20|\x0A{1,2}[\x20\x09]{0,40}"
 # Behind a thought models are used to an empty line.
-_AFTER_THOUGHT = "start: BLANKS? @document\nBLANKS: /\\n{1,2}/"
+_AFTER_THOUGHT = "BLANKS: /\\n{1,2}/"
 
 
 class Constraint:
@@ -80,17 +81,16 @@ class Grammars:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._compiled: dict[tuple[str, bool], LLMatcher] = {}
+        self._compiled: dict[Grammar, LLMatcher] = {}
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """Raises JobFailed for a schema that is invalid, or that cannot be enforced."""
         if not self.tokenizer.ends:
             raise JobFailed("bad_request", "this model knows no end of an answer, so it cannot keep to a format")
-        key = (grammar.schema, bool(grammar.closing))
-        matcher = self._compiled.get(key) or self._compile(*key)
+        matcher = self._compiled.get(grammar) or self._compile(grammar)
         if len(self._compiled) >= MOST_KEPT:
             self._compiled.clear()
-        self._compiled[key] = matcher
+        self._compiled[grammar] = matcher
         return Constraint(self, grammar, matcher.deep_copy())
 
     @cached_property
@@ -104,17 +104,40 @@ class Grammars:
         bits[sorted(self.tokenizer.ends)] = False
         return np.packbits(bits, bitorder="little")
 
-    def _compile(self, schema: str, thought: bool) -> LLMatcher:
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": _BLANKS})
-        except ValueError as error:
-            raise JobFailed("bad_request", f"the JSON schema is invalid: {error}") from error
-        if thought:
-            grammar = _behind_a_thought(grammar)
-        matcher = LLMatcher(self.tokens, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    def _compile(self, grammar: Grammar) -> LLMatcher:
+        documents = [
+            _json(document.schema) | {"name": f"document{number}"} for number, document in enumerate(grammar.documents)
+        ]
+        rules = json.dumps({"grammars": [{"lark_grammar": self._rules(grammar)}, *documents]})
+        matcher = LLMatcher(self.tokens, rules, log_level=0, limits=LLParserLimits(verbose_errors=False))
         if matcher.is_error():
             raise JobFailed("bad_request", f"the JSON schema cannot be enforced: {matcher.get_error()}")
         return matcher
+
+    def _rules(self, grammar: Grammar) -> str:
+        """The grammar around the documents, in llguidance's dialect of Lark."""
+        before, after, between = self._text(grammar.before), self._text(grammar.after), self._text(grammar.between)
+        more = "" if grammar.between is None else f"({between} item)*"
+        items = [
+            f"{self._text(document.before)} @document{number} {self._text(document.after)}"
+            for number, document in enumerate(grammar.documents)
+        ]
+        blanks, rule = ("BLANKS?", _AFTER_THOUGHT) if grammar.closing else ("", "")
+        return f"start: {blanks} {before} item {more} {after}\nitem: {' | '.join(items)}\n{rule}"
+
+    def _text(self, text: str | None) -> str:
+        """A text as Lark writes it, its special tokens by their numbers."""
+        parts = self.tokenizer.parts(text or "")
+        return " ".join(f"<[{part}]>" if isinstance(part, int) else json.dumps(part) for part in parts)
+
+
+def _json(schema: str) -> dict[str, Any]:
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": _BLANKS})
+    except ValueError as error:
+        raise JobFailed("bad_request", f"the JSON schema is invalid: {error}") from error
+    (document,) = json.loads(grammar)["grammars"]
+    return {"json_schema": document["json_schema"]}
 
 
 class _Vocabulary:
@@ -130,8 +153,3 @@ class _Vocabulary:
 
     def __call__(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, bos=False)
-
-
-def _behind_a_thought(grammar: str) -> str:
-    (document,) = json.loads(grammar)["grammars"]
-    return json.dumps({"grammars": [{"lark_grammar": _AFTER_THOUGHT}, document | {"name": "document"}]})

@@ -222,7 +222,7 @@ def _sampler(sampling: Sampling) -> _core.Sampler:
 def _too_long(tokens: str, context: int) -> JobFailed:
     return JobFailed(
         "prompt_too_long",
-        f"the prompt has {tokens} tokens; with an answer it must fit the context of {context} tokens",
+        f"the prompt is too long: {tokens} tokens, which with an answer must fit the context of {context} tokens",
     )
 
 

@@ -39,14 +39,26 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logprobs: int | None = None
 
 
-class Grammar(msgspec.Struct, frozen=True):
-    """The answer is JSON that a JSON schema (as text) allows; it ends when the document is whole.
-
-    A thought may come first, on which nothing is imposed. It ends with `closing`; the special token `opening` may
-    begin it, or where there is only a closing text, the prompt has already begun it.
-    """
+class Document(msgspec.Struct, frozen=True):
+    """JSON that a JSON schema (as text) allows, between two texts."""
 
     schema: str
+    before: str = ""
+    after: str = ""
+
+
+class Grammar(msgspec.Struct, frozen=True):
+    """What an answer is kept to: `before`, one of the documents, `after`. It ends when that is whole.
+
+    Where `between` is not None, more documents may follow, that text before each. Special tokens in the texts are
+    recognised. A thought may come first, on which nothing is imposed. It ends with `closing`; the special token
+    `opening` may begin it, or where there is only a closing text, the prompt has already begun it.
+    """
+
+    documents: tuple[Document, ...]
+    before: str = ""
+    between: str | None = None
+    after: str = ""
     opening: str = ""
     closing: str = ""
 

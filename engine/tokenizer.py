@@ -1,6 +1,8 @@
 """Tokenizer: text to tokens and back, built from a GGUF's metadata."""
 
+import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import tokenizers
 
@@ -116,6 +118,17 @@ class Tokenizer:
         """The control or user-defined token of exactly this text."""
         token = self._tokenizer.token_to_id(text)
         return token if token is not None and self._types[token] in MATCHED else None
+
+    def parts(self, text: str) -> list[int | str]:
+        """The text with its special tokens as numbers, and what is between them left as text."""
+        parts = ((part, self.special(part)) for part in self._specials.split(text) if part)
+        return [part if token is None else token for part, token in parts]
+
+    @cached_property
+    def _specials(self) -> re.Pattern[str]:
+        kinds = zip(self._texts, self._types, strict=True)
+        texts = sorted((text for text, kind in kinds if kind in MATCHED and text), key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, texts))})" if texts else "(?!)")
 
     def _all_ends(self, named: Iterable[int | None]) -> frozenset[int]:
         known = {text: self.special(text) for text in (*_ENDS, _PLAIN_END)}

@@ -17,7 +17,7 @@ from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import NotSupported, TemplateFailed
 from ktd.daemon.host import ModelHost
 from ktd.engine.client import JobFailed
-from ktd.engine.messages import Delta, Done, Grammar, Prompt, TokenLogprob
+from ktd.engine.messages import Delta, Document, Done, Grammar, Prompt, TokenLogprob
 from ktd.registry.record import ModelRecord
 
 
@@ -59,10 +59,14 @@ class Answerer:
                         ending = Ending(item, load_ns, now_ns, called, first_ns)
                         self._ended(ending)
                         yield ending
-                    else:
+                    elif piece := _allowed(item, ask, called):
                         first_ns = first_ns or now_ns
-                        called = called or bool(item.calls)
-                        yield item
+                        called = called or bool(piece.calls)
+                        yield piece
+
+    async def rendered(self, record: ModelRecord, ask: Ask, terms: Terms) -> str:
+        """The prompt, as it would be asked. Raises DaemonError."""
+        return (await self._framed(record, ask, terms)).prompt.text
 
     async def count(self, record: ModelRecord, ask: Ask, terms: Terms) -> int:
         """Tokens that would be read. Raises DaemonError or EngineError."""
@@ -109,7 +113,7 @@ class Answerer:
     async def _framed(self, record: ModelRecord, ask: Ask, terms: Terms) -> Framed:
         match ask:
             case Raw():
-                grammar = None if terms.schema is None else Grammar(terms.schema)
+                grammar = None if terms.schema is None else Grammar((Document(terms.schema),))
                 return _plain(Prompt(ask.text, terms.stops, before=ask.before, grammar=grammar))
             case Fill():
                 gap = (await self._framings.of(record)).gap
@@ -117,26 +121,6 @@ class Answerer:
                     raise NotSupported(f"{record.name} does not support insert")
                 return _plain(Prompt(gap.prefix + ask.prefix + gap.suffix + ask.suffix + gap.middle, terms.stops))
         return await framed(ask, await self._framings.of(record), terms, self._renderer)
-
-
-async def whole(answer: AsyncGenerator[Piece | Ending, None]) -> tuple[Piece, Ending]:
-    """The answer in one piece, and its ending."""
-    pieces: list[Piece] = []
-    async with aclosing(answer):
-        async for item in answer:
-            if isinstance(item, Ending):
-                return _joined(pieces), item
-            pieces.append(item)
-    raise RuntimeError("an answer ended without its ending")
-
-
-def _joined(pieces: list[Piece]) -> Piece:
-    return Piece(
-        content="".join(piece.content for piece in pieces),
-        thinking="".join(piece.thinking for piece in pieces),
-        calls=tuple(call for piece in pieces for call in piece.calls),
-        logprobs=tuple(each for piece in pieces for each in piece.logprobs),
-    )
 
 
 def check(record: ModelRecord, ask: Ask, asked_name: str) -> None:
@@ -156,6 +140,14 @@ def _check_tools(record: ModelRecord) -> None:
         raise NotSupported(f"{record.name} does not support tools")
     if not Style.of(record.template or "").calls_tools:
         raise NotSupported(f"{record.name} writes tool calls in a format that this version of ktd cannot read")
+
+
+def _allowed(piece: Piece, ask: Ask, called: bool) -> Piece | None:
+    """The piece without the calls that come too many, or None when nothing else is in it."""
+    if not piece.calls or not isinstance(ask, Chat) or not ask.one_call:
+        return piece
+    kept = replace(piece, calls=() if called else piece.calls[:1])
+    return kept if kept != Piece() else None
 
 
 def _plain(prompt: Prompt) -> Framed:

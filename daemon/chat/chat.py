@@ -28,6 +28,7 @@ class Message:
 class Chat:
     """`think` None leaves the choice to the template; `effort` is a level for templates that know levels.
 
+    The answer calls one of the tools named in `forced`, if there are any; it calls no more than one if `one_call`.
     `before` are the tokens of an earlier prompt and answer that the messages go on from. `truncate` lets go of the
     oldest turns when all of them are longer than the context.
     """
@@ -36,6 +37,8 @@ class Chat:
     tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {...}}, as the client wrote them
     think: bool | None = None
     effort: str | None = None
+    forced: tuple[str, ...] = ()
+    one_call: bool = False
     before: tuple[int, ...] = ()
     truncate: bool = False
 

@@ -7,6 +7,7 @@ whole numbers as floats.
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace as evolve
 from typing import Any
 
 from msgspec.structs import replace
@@ -42,6 +43,13 @@ def terms(
         keep_alive=keep_alive,
         schema=schema,
     )
+
+
+def several(terms: Terms, count: int) -> list[Terms]:
+    """The terms of so many answers to one prompt: a seed is counted up, so that they are not all the same."""
+    sampling = terms.sampling
+    seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(count)]
+    return [evolve(terms, sampling=replace(sampling, seed=seed)) for seed in seeds]
 
 
 def _sampling(options: Mapping[str, Any]) -> Sampling:

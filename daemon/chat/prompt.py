@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from ktd.daemon.chat.chat import Chat, Message, Terms, ToolCall
+from ktd.daemon.chat.forced import forced
 from ktd.daemon.chat.framing import Framing
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.style import THINK, Style
 from ktd.daemon.errors import TemplateFailed
-from ktd.engine.messages import Grammar, Prompt
+from ktd.engine.messages import Document, Grammar, Prompt
 
 CUT = f"\ue000{secrets.token_hex(8)}\ue000"
 """Put behind a begun answer, to find where the prompt must end: nothing a client can send contains it."""
@@ -33,16 +36,22 @@ async def framed(chat: Chat, framing: Framing, terms: Terms, renderer: Renderer)
     tools = bool(chat.tools)
     thinking = style.thinks and _opens_thinking(text, _begun(chat.messages))
     splitter = Splitter(style, thinking, tools)
-    grammar = None if terms.schema is None else _grammar(terms.schema, chat, style, text, thinking)
+    grammar = _grammar(chat, terms, style, text, thinking)
     return Framed(Prompt(text, terms.stops, style.markers(tools), chat.before, grammar), splitter)
 
 
-def _grammar(schema: str, chat: Chat, style: Style, prompt: str, thinking: bool) -> Grammar:
-    """Models that think may do so first, unless they were told not to or have done it."""
+def _grammar(chat: Chat, terms: Terms, style: Style, prompt: str, thinking: bool) -> Grammar | None:
+    """What the answer is kept to. Models that think may do so first, unless they were told not to or have done it."""
+    if chat.forced:
+        kept = forced(chat, style)
+    elif terms.schema is not None:
+        kept = Grammar((Document(terms.schema),))
+    else:
+        return None
     if thinking:
-        return Grammar(schema, closing=THINK.closing)
+        return replace(kept, closing=THINK.closing)
     done = chat.think is False or _begun(chat.messages) or prompt.rstrip().endswith(THINK.closing)
-    return Grammar(schema) if done or not style.thinks else Grammar(schema, THINK.opening, THINK.closing)
+    return kept if done or not style.thinks else replace(kept, opening=THINK.opening, closing=THINK.closing)
 
 
 async def _rendered(chat: Chat, framing: Framing, renderer: Renderer) -> str:

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.answer import Ending, check
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import ndjson, stream
@@ -31,10 +32,13 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))
-    from_ollama.refuse_unsupported(body)
+    from_ollama.refuse_images(body)
     ask = from_ollama.chat(body, record.system, record.messages)
     check(record, ask, body.model)
-    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
+    answerer = request.app[keys.ANSWERER]
+    if body.debug_render_only:
+        return replies.json(to_ollama.chat_debug(body.model, await answerer.rendered(record, ask, conditions)))
+    answer = answerer.answer(record, ask, conditions)
     if body.stream:
         return await stream(request, _lines(body.model, answer), FORM)
     piece, ending = await whole(answer)

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.answer import Ending, check
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import ModelMissing
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import ndjson, stream
@@ -28,14 +29,18 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if not asks and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.generate_state(body.model, "unload"))
-    from_ollama.refuse_unsupported(body)
+    from_ollama.refuse_mixed(body)
+    from_ollama.refuse_images(body)
     conditions = from_ollama.conditions(body, record.parameters)
     if not asks:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))
     ask = from_ollama.prompt(body, record.system)
     check(record, ask, body.model)
-    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
+    answerer = request.app[keys.ANSWERER]
+    if body.debug_render_only:
+        return replies.json(to_ollama.generate_debug(body.model, await answerer.rendered(record, ask, conditions)))
+    answer = answerer.answer(record, ask, conditions)
     if body.stream:
         return await stream(request, _lines(body.model, body.raw, answer), FORM)
     piece, ending = await whole(answer)

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.answer import Ending, check
 from ktd.daemon.chat.chat import Chat, Piece
 from ktd.daemon.chat.options import terms
+from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.pulse import pulsed
 from ktd.daemon.routes.find import present
@@ -27,7 +28,9 @@ async def messages(request: web.Request) -> web.StreamResponse:
     body = decode(await request.read(), anthropic.Request)
     options = from_anthropic.options(body)
     record, ask = await _asked(request.app, body)
-    answer = request.app[keys.ANSWERER].answer(record, ask, terms(from_openai.USUAL, record.parameters, options))
+    schema = from_anthropic.schema(body.output_config)
+    conditions = terms(from_openai.USUAL, record.parameters, options, schema=schema)
+    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     if body.stream:
         return await stream(request, _events(body.model, answer), FORM)
     return replies.json(to_anthropic.message(body.model, *await whole(answer)))
@@ -43,7 +46,6 @@ async def count(request: web.Request) -> web.Response:
 async def _asked(app: web.Application, body: anthropic.CountRequest) -> tuple[ModelRecord, Chat]:
     if not body.model:
         raise BadRequest("model is required")
-    from_anthropic.refuse_unsupported(body)
     record = await present(app, body.model)
     ask = from_anthropic.chat(body, record.system, record.messages, "thinking" in record.capabilities)
     check(record, ask, body.model)

@@ -6,9 +6,11 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check, whole
+from ktd.daemon.chat.answer import Ending, check
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.options import terms
+from ktd.daemon.chat.options import several, terms
+from ktd.daemon.chat.together import together
+from ktd.daemon.chat.whole import wholes
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import events, stream
@@ -23,37 +25,39 @@ async def completions(request: web.Request) -> web.StreamResponse:
     body = decode(await request.read(), openai.ChatRequest)
     if not body.model:
         raise BadRequest("model is required")
-    from_openai.refuse_unsupported(body)
+    count = from_openai.choices(body)
     record = await present(request.app, body.model)
     ask = from_openai.chat(body, record.system, record.messages)
     check(record, ask, body.model)
     conditions = terms(
         from_openai.USUAL,
         record.parameters,
-        from_openai.options(body),
+        from_openai.options(body, body.max_completion_tokens),
         logprobs=from_openai.logprobs(body),
         logit_bias=from_openai.logit_bias(body.logit_bias),
         schema=from_openai.schema(body.response_format),
     )
-    answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
+    answerer = request.app[keys.ANSWERER]
+    answers = [answerer.answer(record, ask, each) for each in several(conditions, count)]
     reply = Reply(body.model)
     if body.stream:
-        return await stream(request, _chunks(reply, answer, body.stream_options.include_usage), FORM)
-    return replies.json(reply.completion(*await whole(answer)))
+        return await stream(request, _chunks(reply, together(answers), body.stream_options.include_usage), FORM)
+    return replies.json(reply.completion(await wholes(answers)))
 
 
 async def _chunks(
-    reply: Reply, answer: AsyncGenerator[Piece | Ending, None], usage: bool
+    reply: Reply, items: AsyncGenerator[tuple[int, Piece | Ending], None], usage: bool
 ) -> AsyncGenerator[openai.Chunk, None]:
-    opened = False
-    async with aclosing(answer):
-        async for item in answer:
-            if not opened:
-                opened = True
-                yield reply.opening()
+    opened, endings = set[int](), list[Ending]()
+    async with aclosing(items):
+        async for index, item in items:
+            if index not in opened:
+                opened.add(index)
+                yield reply.opening(index)
             if isinstance(item, Ending):
-                yield reply.closing(item)
-                if usage:
-                    yield reply.usage(item)
+                endings.append(item)
+                yield reply.closing(index, item)
             else:
-                yield reply.chunk(item)
+                yield reply.chunk(index, item)
+    if usage:
+        yield reply.usage(endings)

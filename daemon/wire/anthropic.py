@@ -35,6 +35,7 @@ class Tool(msgspec.Struct):
 
 class ToolChoice(msgspec.Struct):
     type: str = "auto"
+    name: str = ""
     disable_parallel_tool_use: bool = False
 
 
@@ -42,9 +43,14 @@ class Thinking(msgspec.Struct):
     type: str = ""
 
 
+class Format(msgspec.Struct):
+    type: str = ""
+    schema: dict[str, Any] | None = None
+
+
 class OutputConfig(msgspec.Struct):
     effort: str | None = None
-    format: Any = None
+    format: Format | None = None
 
 
 class CountRequest(msgspec.Struct):

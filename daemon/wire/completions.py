@@ -1,46 +1,39 @@
-"""OpenAI's /v1/completions: its records, and what they mean. Prompts are raw: no chat template is applied."""
+"""OpenAI's /v1/completions: its records, and what requests mean. Prompts are raw: no chat template is applied."""
 
-import secrets
-import time
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Ask, Fill, Raw
 from ktd.daemon.errors import BadRequest, NotSupported
-from ktd.daemon.wire.openai import StreamOptions, Usage
-from ktd.daemon.wire.to_openai import finish_reason, usage
+from ktd.daemon.wire import openai
+from ktd.daemon.wire.from_openai import MOST_CHOICES, choices
 
-MOST_PROMPTS = 128
+MOST_LOGPROBS = 20
 
 
-class Request(msgspec.Struct):
-    model: str = ""
+class Request(openai.Request):
     prompt: str | list[Any] = ""
     suffix: str = ""
     echo: bool = False
-    stream: bool = False
-    stream_options: StreamOptions = msgspec.field(default_factory=StreamOptions)
-    max_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    seed: Any = None
-    stop: Any = None
-    frequency_penalty: Any = None
-    presence_penalty: Any = None
-    n: int = 1
-    best_of: int = 1
+    best_of: int | None = None
     logprobs: Any = None
-    logit_bias: Any = None
+
+
+class Logprobs(msgspec.Struct):
+    """One element per token; offsets are characters from the beginning of the choice's text."""
+
+    tokens: list[str] = msgspec.field(default_factory=list)
+    token_logprobs: list[float] = msgspec.field(default_factory=list)
+    top_logprobs: list[dict[str, float]] | None = None
+    text_offset: list[int] = msgspec.field(default_factory=list)
 
 
 class Choice(msgspec.Struct):
     text: str
     index: int
     finish_reason: str | None = None
-    logprobs: None = None
+    logprobs: Logprobs | None = None
 
 
 class Completion(msgspec.Struct):
@@ -50,67 +43,33 @@ class Completion(msgspec.Struct):
     created: int
     model: str
     choices: list[Choice]
-    usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    usage: openai.Usage | msgspec.UnsetType = msgspec.UNSET
     object: Literal["text_completion"] = "text_completion"
     system_fingerprint: str = "fp_ktd"
 
 
-class Reply:
-    """One reply to one or more prompts: the same id and time in all its events."""
-
-    def __init__(self, request: Request) -> None:
-        self._model = request.model
-        self._id = f"cmpl-{secrets.token_hex(12)}"
-        self._created = int(time.time())
-
-    def part(self, *choices: Choice) -> Completion:
-        return Completion(self._id, self._created, self._model, list(choices))
-
-    def completion(self, choices: list[Choice], endings: Sequence[Ending]) -> Completion:
-        """All choices, or none of them, with the figures of all answers together."""
-        return Completion(self._id, self._created, self._model, choices, usage(*endings))
-
-    def end(self, index: int, ending: Ending) -> Completion:
-        return self.part(Choice("", index, finish_reason(ending)))
-
-
 def asks(request: Request) -> list[Ask]:
-    """What to answer, one choice each. Raises BadRequest."""
+    """What to answer, each prompt as often as `n` says. Raises BadRequest."""
     found = [_ask(prompt, request.suffix) for prompt in _prompts(request.prompt)]
-    if len(found) > MOST_PROMPTS:
-        raise BadRequest(f"at most {MOST_PROMPTS} prompts are answered at once, not {len(found)}")
+    if len(found) * choices(request) > MOST_CHOICES:
+        raise BadRequest(f"at most {MOST_CHOICES} prompts are answered at once, not {len(found) * request.n}")
     if request.echo and any(isinstance(ask, Raw) and ask.before for ask in found):
         raise BadRequest("echo needs prompts of text, not of tokens")
+    if request.echo and logprobs(request) is not None:
+        raise NotSupported("this version of ktd does not tell the log-probabilities of an echoed prompt")
+    if request.best_of not in (None, request.n):
+        raise NotSupported("this version of ktd does not support best_of: ask for n choices")
     return found
 
 
-def echo(ask: Ask) -> str:
-    return ask.prefix if isinstance(ask, Fill) else ask.text if isinstance(ask, Raw) else ""
-
-
-def options(request: Request) -> dict[str, Any]:
-    """By Ollama's names, as the rest of the daemon knows them."""
-    return {
-        "num_predict": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "seed": request.seed,
-        "stop": request.stop,
-        "frequency_penalty": request.frequency_penalty,
-        "presence_penalty": request.presence_penalty,
-    }
-
-
-def refuse_unsupported(request: Request) -> None:
-    """What this build lacks. Raises NotSupported."""
-    lacking = {
-        "n or best_of > 1": request.n != 1 or request.best_of != 1,
-        "logprobs": request.logprobs,
-        "logit_bias": request.logit_bias,
-    }
-    for feature, asked in lacking.items():
-        if asked:
-            raise NotSupported(f"this version of ktd does not support {feature}")
+def logprobs(request: Request) -> int | None:
+    """How many of the best tokens to tell at each place; None tells no log-probabilities. Raises BadRequest."""
+    asked = request.logprobs
+    if asked is None or asked is False:
+        return None
+    if not isinstance(asked, int) or not 0 <= asked <= MOST_LOGPROBS:
+        raise BadRequest(f"logprobs must be a number from 0 to {MOST_LOGPROBS}")
+    return int(asked)
 
 
 def _prompts(prompt: str | list[Any]) -> list[Any]:

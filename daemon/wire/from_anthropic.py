@@ -1,13 +1,14 @@
-"""Anthropic's requests, made into chats and options. What this build cannot do is refused here."""
+"""Anthropic's requests, made into chats and options."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
-from ktd.daemon.wire import anthropic, from_openai
+from ktd.daemon.wire import anthropic, from_openai, parts, tool_choice
 from ktd.daemon.wire.from_ollama import Examples, with_system
 
 THINKING = {"enabled": True, "disabled": False, "adaptive": None, "": None}
@@ -27,12 +28,15 @@ def chat(request: anthropic.CountRequest, system: str | None, examples: Examples
     }
     messages = tuple(one for message in request.messages for one in _messages(message, names))
     own = _text(request.system) or system
-    tools = () if request.tool_choice.type == "none" else tuple(map(_tool, request.tools))
+    choice = request.tool_choice
+    tools, forced = tool_choice.anthropic(choice.type, choice.name, tuple(map(_tool, request.tools)))
     if request.thinking.type not in THINKING:
         raise BadRequest(f"invalid thinking type: {request.thinking.type}")
     _, effort = from_openai.thinking(request.output_config.effort)
     think = THINKING[request.thinking.type]
-    return Chat(with_system(messages, own, examples), tools, think if thinks else None, effort)
+    messages = with_system(messages, own, examples)
+    one = choice.disable_parallel_tool_use
+    return Chat(messages, tools, think if thinks else None, effort, forced=forced, one_call=one)
 
 
 def options(request: anthropic.Request) -> dict[str, Any]:
@@ -48,17 +52,14 @@ def options(request: anthropic.Request) -> dict[str, Any]:
     }
 
 
-def refuse_unsupported(request: anthropic.CountRequest) -> None:
-    """What this build lacks. Raises NotSupported."""
-    choice = request.tool_choice
-    lacking = {
-        "a tool_choice that forces a call": choice.type not in ("auto", "none"),
-        "disable_parallel_tool_use": request.tools and choice.disable_parallel_tool_use,
-        "output_config.format": request.output_config.format,
-    }
-    for feature, asked in lacking.items():
-        if asked:
-            raise NotSupported(f"this version of ktd does not support {feature}")
+def schema(config: anthropic.OutputConfig) -> str | None:
+    """The JSON schema of the answer, if it shall have one. Raises BadRequest."""
+    match config.format:
+        case None:
+            return None
+        case anthropic.Format(type="json_schema", schema=dict() as found):
+            return schemas.text(found)
+    raise BadRequest("output_config.format must have type json_schema and a schema")
 
 
 def _messages(message: anthropic.MessageIn, names: dict[str, str]) -> Iterator[Message]:
@@ -100,7 +101,7 @@ def _text(content: str | list[anthropic.Block]) -> str:
         return content
     for block in content:
         if block.type != "text":
-            raise NotSupported(f"this model does not support content blocks of type {block.type!r}")
+            raise parts.refusal(block.type)
     return "\n".join(block.text for block in content)
 
 

@@ -1,10 +1,11 @@
-"""Ollama's requests, made into chats. What this build cannot do is refused here, where possible in Ollama's words."""
+"""Ollama's requests, made into chats. What makes no sense is refused here, where possible in Ollama's words."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ktd.daemon import duration
+from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, Terms, ToolCall
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
@@ -12,7 +13,6 @@ from ktd.daemon.wire import ollama
 
 LEVELS = ("high", "medium", "low", "max")
 MOST_TOP_LOGPROBS = 20
-ANY_OBJECT = {"type": "object"}
 
 Examples = tuple[tuple[str, str], ...]  # role and text, as a ModelRecord has them
 
@@ -34,7 +34,7 @@ def prompt(request: ollama.GenerateRequest, system: str | None) -> Ask:
     think, effort = thinking(request.think)
     message, before = Message("user", request.prompt), tuple(request.context)
     own = None if before else system  # it is in the context already
-    return Chat(with_system((message,), request.system or own), (), think, effort, before)
+    return Chat(with_system((message,), request.system or own), (), think, effort, before=before)
 
 
 def with_system(messages: tuple[Message, ...], system: str | None, examples: Examples = ()) -> tuple[Message, ...]:
@@ -73,26 +73,24 @@ def schema(format: object) -> str | None:
     """The JSON schema of the answer, if it shall have one. Raises BadRequest."""
     if format in (None, ""):
         return None
-    if format != "json" and not isinstance(format, dict):
+    if format == "json":
+        return schemas.text(schemas.ANY_OBJECT)
+    if not isinstance(format, dict):
         raise BadRequest(f'invalid format: {json.dumps(format)}; expected "json" or a valid JSON Schema object')
-    return json.dumps(ANY_OBJECT if format == "json" else format)
+    return schemas.text(format)
 
 
-def refuse_unsupported(request: ollama.ChatRequest | ollama.GenerateRequest) -> None:
-    """What this build lacks. Raises NotSupported."""
-    if request.debug_render_only:
-        raise NotSupported("this version of ktd does not support _debug_render_only")
-    if isinstance(request, ollama.GenerateRequest):
-        _refuse_generate(request)
-    elif any(message.images for message in request.messages):
+def refuse_images(request: ollama.ChatRequest | ollama.GenerateRequest) -> None:
+    """This version's models read text only. Raises NotSupported."""
+    messages = request.messages if isinstance(request, ollama.ChatRequest) else [request]
+    if any(message.images for message in messages):
         raise NotSupported(f'"{request.model}" does not support images')
 
 
-def _refuse_generate(request: ollama.GenerateRequest) -> None:
+def refuse_mixed(request: ollama.GenerateRequest) -> None:
+    """Ways to ask that exclude each other. Raises BadRequest."""
     if request.raw and (request.template or request.system or request.context):
         raise BadRequest("raw mode does not support template, system, or context")
-    if request.images:
-        raise NotSupported(f'"{request.model}" does not support images')
     if request.suffix and request.context:
         raise BadRequest("a context cannot go before a prompt with a suffix")
     if request.template:

@@ -1,13 +1,14 @@
-"""OpenAI's requests, made into chats and options. What this build cannot do is refused here."""
+"""OpenAI's requests, made into chats and options."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
-from ktd.daemon.errors import BadRequest, NotSupported
-from ktd.daemon.wire import openai
-from ktd.daemon.wire.from_ollama import ANY_OBJECT, MOST_TOP_LOGPROBS, Examples, arguments, with_system
+from ktd.daemon.errors import BadRequest
+from ktd.daemon.wire import openai, parts, tool_choice
+from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS, Examples, arguments, with_system
 
 EFFORTS = {
     "minimal": "low",
@@ -19,6 +20,7 @@ EFFORTS = {
     "ultra": "max",
 }
 MOST_BIAS = 100
+MOST_CHOICES = 128
 ROLES = {"developer": "system"}
 USUAL = {"temperature": 1.0, "top_p": 1.0}  # where neither the request nor the model says otherwise
 
@@ -30,13 +32,21 @@ def chat(request: openai.ChatRequest, system: str | None, examples: Examples = (
     names = {call.id: call.function.name for message in request.messages for call in message.tool_calls}
     messages = tuple(_message(message, names) for message in request.messages)
     think, effort = thinking(request.reasoning_effort or request.reasoning.effort)
-    tools = () if request.tool_choice == "none" else tuple(request.tools)
-    return Chat(with_system(messages, system, examples), tools, think, effort, truncate=True)
+    tools, forced = tool_choice.openai(request.tool_choice, tuple(request.tools))
+    one = not request.parallel_tool_calls
+    messages = with_system(messages, system, examples)
+    return Chat(messages, tools, think, effort, forced=forced, one_call=one, truncate=True)
 
 
-def options(request: openai.ChatRequest) -> dict[str, Any]:
-    """By Ollama's names, as the rest of the daemon knows them."""
-    tokens = request.max_completion_tokens
+def choices(request: openai.Request) -> int:
+    """How many answers to each prompt. Raises BadRequest."""
+    if not 1 <= request.n <= MOST_CHOICES:
+        raise BadRequest(f"n must be between 1 and {MOST_CHOICES}")
+    return request.n
+
+
+def options(request: openai.Request, tokens: object = None) -> dict[str, Any]:
+    """By Ollama's names, as the rest of the daemon knows them; `tokens` goes before max_tokens."""
     return {
         "num_predict": request.max_tokens if tokens is None else tokens,
         "temperature": request.temperature,
@@ -73,24 +83,12 @@ def schema(form: openai.ResponseFormat | None) -> str | None:
         case None | openai.ResponseFormat(type="text"):
             return None
         case openai.ResponseFormat(type="json_object"):
-            return json.dumps(ANY_OBJECT)
+            return schemas.text(schemas.ANY_OBJECT)
         case openai.ResponseFormat(type="json_schema", json_schema=openai.NamedSchema(schema=dict() as found)):
-            return json.dumps(found)
+            return schemas.text(found)
         case openai.ResponseFormat(type="json_schema"):
             raise BadRequest("response_format needs a JSON schema in json_schema.schema")
     raise BadRequest(f"response_format of type {json.dumps(form.type)} is unknown: text, json_object, json_schema")
-
-
-def refuse_unsupported(request: openai.ChatRequest) -> None:
-    """What this build lacks. Raises NotSupported."""
-    lacking = {
-        "n > 1": request.n != 1,
-        "parallel_tool_calls: false": request.tools and not request.parallel_tool_calls,
-        "a tool_choice that forces a call": request.tool_choice not in (None, "none", "auto"),
-    }
-    for feature, asked in lacking.items():
-        if asked:
-            raise NotSupported(f"this version of ktd does not support {feature}")
 
 
 def thinking(effort: str | None) -> tuple[bool | None, str | None]:
@@ -124,6 +122,6 @@ def _texts(content: str | list[openai.Part] | None) -> Iterator[str]:
         yield content
         return
     for part in content or []:
-        if part.type != "text":
-            raise NotSupported(f"this model does not support message parts of type {part.type!r}")
-        yield part.text
+        if part.type not in ("text", "refusal"):
+            raise parts.refusal(part.type)
+        yield part.text or part.refusal

@@ -143,6 +143,13 @@ class Logprob(TokenLogprob, omit_defaults=True):
     top_logprobs: list[TokenLogprob] = msgspec.field(default_factory=list)
 
 
+class DebugInfo(msgspec.Struct):
+    """What the model would have been asked."""
+
+    rendered_template: str
+    image_count: int = 0
+
+
 class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One line of an answer; the figures (durations in ns) are on the last."""
 
@@ -157,6 +164,7 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     eval_count: int = 0
     eval_duration: int = 0
     logprobs: list[Logprob] = msgspec.field(default_factory=list)
+    debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
 
 
 class ChatAnswer(Answer, kw_only=True):

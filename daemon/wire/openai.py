@@ -10,6 +10,7 @@ class Part(msgspec.Struct):
 
     type: str = ""
     text: str = ""
+    refusal: str = ""
 
 
 class FunctionIn(msgspec.Struct):
@@ -49,29 +50,34 @@ class ResponseFormat(msgspec.Struct):
     json_schema: NamedSchema | None = None
 
 
-class ChatRequest(msgspec.Struct):
+class Request(msgspec.Struct):
+    """What /v1/chat/completions and /v1/completions have in common."""
+
     model: str = ""
-    messages: list[MessageIn] = msgspec.field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = msgspec.field(default_factory=StreamOptions)
+    n: int = 1
     max_tokens: Any = None
-    max_completion_tokens: Any = None
     temperature: Any = None
     top_p: Any = None
     seed: Any = None
     stop: Any = None
     frequency_penalty: Any = None
     presence_penalty: Any = None
+    logit_bias: dict[str, float] | None = None
+
+
+class ChatRequest(Request):
+    messages: list[MessageIn] = msgspec.field(default_factory=list)
+    max_completion_tokens: Any = None
     tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
     tool_choice: Any = None
     parallel_tool_calls: bool = True
     reasoning_effort: str | None = None
     reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
     response_format: ResponseFormat | None = None
-    n: int = 1
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
 
 
 class Function(msgspec.Struct):

@@ -32,6 +32,12 @@ def chat_state(model: str, reason: str) -> ollama.ChatAnswer:
     )
 
 
+def chat_debug(model: str, prompt: str) -> ollama.ChatAnswer:
+    """The reply to a request that only wanted its prompt rendered."""
+    info = ollama.DebugInfo(prompt)
+    return ollama.ChatAnswer(model=model, created_at=timestamp(), done=True, message=_message(NOTHING), debug_info=info)
+
+
 def generate_line(model: str, piece: Piece) -> ollama.GenerateAnswer:
     return ollama.GenerateAnswer(
         model=model,
@@ -58,6 +64,12 @@ def generate_end(model: str, ending: Ending, raw: bool, piece: Piece = NOTHING) 
 def generate_state(model: str, reason: str) -> ollama.GenerateAnswer:
     """The reply to a load or unload."""
     return ollama.GenerateAnswer(model=model, created_at=timestamp(), done=True, done_reason=reason, response="")
+
+
+def generate_debug(model: str, prompt: str) -> ollama.GenerateAnswer:
+    """The reply to a request that only wanted its prompt rendered."""
+    info = ollama.DebugInfo(prompt)
+    return ollama.GenerateAnswer(model=model, created_at=timestamp(), done=True, response="", debug_info=info)
 
 
 def model(record: ModelRecord) -> ollama.Model:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -20,29 +21,34 @@ class Reply:
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
 
-    def completion(self, piece: Piece, ending: Ending) -> openai.Completion:
-        message = _message(piece)
-        message.role = "assistant"
-        message.content = piece.content or (None if piece.calls else "")
-        choices = [openai.Choice(message, finish_reason(ending), logprobs=_logprobs(piece))]
-        return openai.Completion(self._id, self._created, self._model, choices, usage(ending))
+    def completion(self, answers: Sequence[tuple[Piece, Ending]]) -> openai.Completion:
+        choices = [_choice(index, piece, ending) for index, (piece, ending) in enumerate(answers)]
+        told = usage([ending for _, ending in answers], len(answers))
+        return openai.Completion(self._id, self._created, self._model, choices, told)
 
-    def opening(self) -> openai.Chunk:
-        return self._chunk(openai.Delta(openai.Message(role="assistant", content="")))
+    def opening(self, index: int) -> openai.Chunk:
+        return self._chunk(openai.Delta(openai.Message(role="assistant", content=""), index=index))
 
-    def chunk(self, piece: Piece) -> openai.Chunk:
+    def chunk(self, index: int, piece: Piece) -> openai.Chunk:
         message = _message(piece)
         message.content = piece.content or UNSET
-        return self._chunk(openai.Delta(message, logprobs=_logprobs(piece)))
+        return self._chunk(openai.Delta(message, index=index, logprobs=_logprobs(piece)))
 
-    def closing(self, ending: Ending) -> openai.Chunk:
-        return self._chunk(openai.Delta(openai.Message(), finish_reason(ending)))
+    def closing(self, index: int, ending: Ending) -> openai.Chunk:
+        return self._chunk(openai.Delta(openai.Message(), finish_reason(ending), index))
 
-    def usage(self, ending: Ending) -> openai.Chunk:
-        return openai.Chunk(self._id, self._created, self._model, [], usage(ending))
+    def usage(self, endings: Sequence[Ending]) -> openai.Chunk:
+        return openai.Chunk(self._id, self._created, self._model, [], usage(endings, len(endings)))
 
     def _chunk(self, delta: openai.Delta) -> openai.Chunk:
         return openai.Chunk(self._id, self._created, self._model, [delta])
+
+
+def _choice(index: int, piece: Piece, ending: Ending) -> openai.Choice:
+    message = _message(piece)
+    message.role = "assistant"
+    message.content = piece.content or (None if piece.calls else "")
+    return openai.Choice(message, finish_reason(ending), index, _logprobs(piece))
 
 
 def _message(piece: Piece) -> openai.Message:
@@ -74,9 +80,10 @@ def finish_reason(ending: Ending) -> str:
     return "length" if ending.done.reason == "length" else "stop"
 
 
-def usage(*endings: Ending) -> openai.Usage:
-    """Of all these answers together."""
-    prompt = sum(ending.done.prompt_tokens for ending in endings)
+def usage(endings: Sequence[Ending], each: int = 1) -> openai.Usage:
+    """Of all these answers together; so many at a time are to one prompt, which is counted once."""
+    prompts = [ending.done for ending in endings[::each]]
+    prompt = sum(done.prompt_tokens for done in prompts)
+    cached = sum(done.cached_tokens for done in prompts)
     output = sum(ending.done.output_tokens for ending in endings)
-    cached = sum(ending.done.cached_tokens for ending in endings)
     return openai.Usage(prompt, output, prompt + output, {"cached_tokens": cached})

@@ -1,4 +1,4 @@
-"""A daemon that really listens, on a real registry with the demo model, over a fake engine."""
+"""Two daemons on a real registry with the demo model: one in this process over a fake engine, one as `ktd serve`."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +13,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+from daemon_process import DaemonProcess, gone
 from fake_engine import FakeEngine
 
 from ktd.daemon.main import listening
@@ -100,3 +101,39 @@ async def start(settings: Settings, registry: Registry) -> AsyncIterator[Callabl
 async def daemon(start: Callable[..., Any]) -> Daemon:
     started: Daemon = await start()
     return started
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon process with the real engine. It has to end well."""
+    process = DaemonProcess(tmp_path_factory.mktemp("real") / "home")
+    process.address = process.url()
+    yield process
+    workers = process.workers()
+    process.process.terminate()
+    assert process.end() == (0, "", "")
+    assert gone(workers)
+
+
+@pytest.fixture
+async def ollama_client(real: DaemonProcess) -> AsyncIterator[ollama.AsyncClient]:
+    async with ollama.AsyncClient(host=real.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def openai_client(real: DaemonProcess) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{real.address}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def anthropic_client(real: DaemonProcess) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with anthropic.AsyncAnthropic(base_url=real.address, api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(real: DaemonProcess) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(real.address) as session:
+        yield session

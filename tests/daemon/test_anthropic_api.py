@@ -161,11 +161,17 @@ async def test_an_error_in_the_middle_is_an_event(daemon: Any) -> None:
         ({"model": ""}, 400, "invalid_request_error", "model is required"),
         ({"model": "nope"}, 404, "not_found_error", "model 'nope' not found"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, "invalid_request_error",
-         "'image'"),
+         "does not support images"),
+        ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, 400, "invalid_request_error",
+         "does not support files"),
         ({"messages": [{"role": "user", "content": [{"type": "tool_result", "content": 5}]}]}, 400,
          "invalid_request_error", "tool_result"),
         ({"thinking": {"type": "huge"}}, 400, "invalid_request_error", "invalid thinking type: huge"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "any"}}, 400, "invalid_request_error", "tool_choice"),
+        ({"tool_choice": {"type": "any"}}, 400, "invalid_request_error", "needs tools"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "f"}}, 400, "invalid_request_error",
+         "none of the tools"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "x"}}, 400, "invalid_request_error", "tool_choice type: x"),
+        ({"output_config": {"format": {"type": "xml"}}}, 400, "invalid_request_error", "json_schema and a schema"),
         ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, 400, "invalid_request_error", "web_search"),
         ({"temperature": "hot"}, 400, "invalid_request_error", "temperature"),
     ],
@@ -175,6 +181,14 @@ async def test_refusals(daemon: Any, change: dict[str, Any], status: int, kind: 
     assert (found, answer["type"], answer["error"]["type"]) == (status, "error", kind)
     assert text in answer["error"]["message"]
     assert answer["request_id"].startswith("req_")
+
+
+async def test_an_answer_in_a_format(daemon: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    form: Any = {"format": {"type": "json_schema", "schema": schema}}
+    await daemon.anthropic.messages.create(model="demo", max_tokens=5, messages=ASK, output_config=form)
+    (document,) = daemon.engine.prompts[0].grammar.documents
+    assert json.loads(document.schema) == schema | {"additionalProperties": False}
 
 
 async def test_a_chat_too_long_is_refused_not_truncated(daemon: Any) -> None:

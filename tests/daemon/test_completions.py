@@ -12,6 +12,7 @@ from until import until
 from ktd.daemon.chat import framing
 from ktd.daemon.chat.framing import Gap, gap
 from ktd.engine.client import JobFailed
+from ktd.engine.messages import TokenLogprob
 
 GAP = "<｜fim▁begin｜>1, 2,<｜fim▁hole｜> 5, 6<｜fim▁end｜>"
 
@@ -62,6 +63,38 @@ async def test_several_prompts_are_answered_together(daemon: Any, stream: bool) 
     assert texts == {0: "aHello world", 1: "bHello world", 2: "cHello world"}
     if not stream:
         assert done.usage.total_tokens == 36
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_several_answers_to_each_prompt(daemon: Any, stream: bool) -> None:
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    done = await daemon.openai.completions.create(
+        model="demo", prompt=["a", "b"], n=2, best_of=2, seed=5, echo=True, stream=stream, **options
+    )
+    texts, usage = dict.fromkeys(range(4), ""), None
+    for part in [part async for part in done] if stream else [done]:
+        usage = part.usage or usage
+        for choice in part.choices:
+            texts[choice.index] += choice.text
+    assert list(texts.values()) == ["aHello world", "aHello world", "bHello world", "bHello world"]
+    assert sorted(sampling.seed for sampling in daemon.engine.samplings) == [5, 5, 6, 6]
+    assert usage and (usage.prompt_tokens, usage.completion_tokens) == (20, 8)  # each prompt is counted once
+
+
+async def test_log_probabilities_as_completions_tell_them(daemon: Any) -> None:
+    told = [TokenLogprob(b"Hel", -0.5, (TokenLogprob(b"Hel", -0.5), TokenLogprob(b"J", -1.5)))]
+    told += [TokenLogprob(b"lo", -0.25, (TokenLogprob(b"\xff", -0.125),))]
+    daemon.engine.answer, daemon.engine.logprobs = ["Hello", "."], [told, [TokenLogprob(b".", -2.0)]]
+    for stream in (False, True):
+        done = await daemon.openai.completions.create(model="demo", prompt="a", logprobs=2, stream=stream)
+        parts = [part.choices[0].logprobs async for part in done] if stream else [done.choices[0].logprobs]
+        found = [part for part in parts if part]
+        assert [text for part in found for text in part.tokens] == ["Hel", "lo", "."]
+        assert [each for part in found for each in part.token_logprobs] == [-0.5, -0.25, -2.0]
+        assert [each for part in found for each in part.text_offset] == [0, 3, 5]
+        best = [each for part in found for each in part.top_logprobs]
+        assert best == [{"Hel": -0.5, "J": -1.5}, {"bytes:\\xff": -0.125}, {}]
+    assert daemon.engine.samplings[0].logprobs == 2
 
 
 async def test_one_failure_ends_all_answers(daemon: Any) -> None:
@@ -119,9 +152,12 @@ async def test_a_model_without_the_tokens_cannot_fill_in(daemon: Any, monkeypatc
         ({"prompt": ["a"] * 129}, "at most 128 prompts"),
         ({"prompt": [1], "echo": True}, "echo needs prompts of text"),
         ({"prompt": [1], "suffix": "x"}, "suffix needs prompts of text"),
-        ({"n": 2}, "does not support n or best_of > 1"),
-        ({"best_of": 2}, "does not support n or best_of > 1"),
-        ({"logprobs": 1}, "does not support logprobs"),
+        ({"n": 0}, "n must be between 1 and 128"),
+        ({"prompt": ["a"] * 65, "n": 2}, "at most 128 prompts are answered at once, not 130"),
+        ({"best_of": 2}, "does not support best_of"),
+        ({"logprobs": 21}, "logprobs must be a number from 0 to 20"),
+        ({"logprobs": 1, "echo": True}, "log-probabilities of an echoed prompt"),
+        ({"logit_bias": {"1": 101}}, "the values of logit_bias must be between -100 and 100"),
         ({"stop": 5}, 'option "stop"'),
     ],
 )

@@ -134,3 +134,15 @@ async def test_the_name_is_echoed_as_sent(daemon: Any) -> None:
         status, answer = await daemon.post("/api/chat", {"model": name, "messages": ASK, "stream": False})
         assert (status, answer["model"]) == (200, name)
     assert len(daemon.engine.loads) == 1
+
+
+async def test_a_prompt_is_only_rendered(daemon: Any) -> None:
+    """As Ollama's own suite asks: by both routes the same prompt, and nothing is loaded."""
+    asked = {"model": "demo", "_debug_render_only": True}
+    text = ASK[0]["content"]
+    _, chatted = await daemon.post("/api/chat", asked | {"messages": ASK})
+    _, generated = await daemon.post("/api/generate", asked | {"prompt": text})
+    prompt = f"<｜begin▁of▁sentence｜><｜User｜>{text}<｜Assistant｜>"
+    assert chatted["_debug_info"] == generated["_debug_info"] == {"rendered_template": prompt, "image_count": 0}
+    assert (chatted["message"], generated["response"]) == ({"role": "assistant", "content": ""}, "")
+    assert daemon.engine.loads == []

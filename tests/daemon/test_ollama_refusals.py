@@ -31,7 +31,6 @@ CHAT, GENERATE = "/api/chat", "/api/generate"
         (CHAT, {"model": "demo", "messages": [{"role": "user", "images": ["aGk="]}]}, 400, "does not support images"),
         (CHAT, {"model": "demo", "messages": ASK, "options": {"num_ctx": "x"}}, 400,
          'option "num_ctx" must be of type integer'),
-        (CHAT, {"model": "demo", "messages": ASK, "_debug_render_only": True}, 400, "_debug_render_only"),
         (GENERATE, {}, 404, "model '' not found"),
         (GENERATE, {"model": "x"}, 404, "model 'x' not found"),
         (GENERATE, {"model": "demo", "prompt": "x", "raw": True, "system": "y"}, 400,

@@ -128,18 +128,20 @@ async def test_reasoning_effort(daemon: Any, effort: Any, ending: str) -> None:
         ({"model": "nope"}, 404, "model 'nope' not found"),
         ({"messages": []}, 400, "[] is too short - 'messages'"),
         ({"messages": [{"role": "user", "content": None}]}, 400, "invalid message content type: <nil>"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 400, "image_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 400,
+         "does not support images"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, 400, "does not support audio"),
+        ({"messages": [{"role": "user", "content": [{"type": "smell"}]}]}, 400, "unknown type of content: 'smell'"),
         ({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]}, 400,
          "invalid tool call arguments"),
-        ({"n": 2}, 400, "does not support n > 1"),
+        ({"n": 0}, 400, "n must be between 1 and 128"),
+        ({"n": 129}, 400, "n must be between 1 and 128"),
         ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
         ({"top_logprobs": 2}, 400, "top_logprobs needs logprobs to be true"),
         ({"logit_bias": {"1": 101}}, 400, "the values of logit_bias must be between -100 and 100"),
         ({"logit_bias": {"a": 1}}, 400, "the keys of logit_bias must be token ids"),
         ({"response_format": {"type": "xml"}}, 400, 'response_format of type "xml" is unknown'),
         ({"response_format": {"type": "json_schema"}}, 400, "needs a JSON schema"),
-        ({"tools": [WEATHER], "tool_choice": "required"}, 400, "tool_choice"),
-        ({"tools": [WEATHER], "parallel_tool_calls": False}, 400, "does not support parallel_tool_calls"),
         ({"reasoning_effort": "huge"}, 400, "invalid reasoning value: huge"),
         ({"temperature": -1}, 400, "temperature"),
     ],
@@ -168,6 +170,27 @@ async def test_an_error_in_mid_stream_is_sent(daemon: Any) -> None:
         async for chunk in stream:
             if chunk.choices[0].delta.content:
                 daemon.engine.workers[0].die()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_several_choices(daemon: Any, stream: bool) -> None:
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    done = await daemon.openai.chat.completions.create(
+        model="demo", messages=ASK, n=3, seed=7, stream=stream, **options
+    )
+    if stream:
+        *chunks, last = [chunk async for chunk in done]
+        texts = dict.fromkeys(range(3), "")
+        for choice in (choice for chunk in chunks for choice in chunk.choices):
+            texts[choice.index] += choice.delta.content or ""
+        assert [choice.finish_reason for chunk in chunks for choice in chunk.choices].count("stop") == 3
+        assert (list(texts.values()), last.choices) == (["Hello world"] * 3, [])
+        usage = last.usage
+    else:
+        assert [(one.index, one.message.content) for one in done.choices] == [(at, "Hello world") for at in range(3)]
+        usage = done.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (10, 6, 16)
+    assert sorted(sampling.seed for sampling in daemon.engine.samplings) == [7, 8, 9]
 
 
 async def test_clients_do_not_mix(daemon: Any) -> None:

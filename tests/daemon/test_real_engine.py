@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,32 +30,8 @@ WEATHER: Any = {
 }
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    daemon = DaemonProcess(tmp_path_factory.mktemp("real") / "home")
-    daemon.address = daemon.url()
-    yield daemon
-    workers = daemon.workers()
-    daemon.process.terminate()
-    assert daemon.end() == (0, "", "")
-    assert gone(workers)
-
-
-@pytest.fixture
-async def client(daemon: DaemonProcess) -> AsyncIterator[ollama.AsyncClient]:
-    client = ollama.AsyncClient(host=daemon.address)
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def http(daemon: DaemonProcess) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(daemon.address) as session:
-        yield session
-
-
-async def test_an_answer_with_its_thinking(client: ollama.AsyncClient) -> None:
-    answer = await client.chat("demo", SUM, options=GREEDY)
+async def test_an_answer_with_its_thinking(ollama_client: ollama.AsyncClient) -> None:
+    answer = await ollama_client.chat("demo", SUM, options=GREEDY)
     assert "42" in answer.message.content
     assert answer.message.thinking
     assert "<" not in answer.message.content + answer.message.thinking
@@ -68,9 +43,9 @@ async def test_an_answer_with_its_thinking(client: ollama.AsyncClient) -> None:
     assert answer.eval_count > 10
 
 
-async def test_a_stream_says_the_same_in_pieces(client: ollama.AsyncClient) -> None:
-    whole = await client.chat("demo", SUM, options=GREEDY)
-    parts = [part async for part in await client.chat("demo", SUM, options=GREEDY, stream=True)]
+async def test_a_stream_says_the_same_in_pieces(ollama_client: ollama.AsyncClient) -> None:
+    whole = await ollama_client.chat("demo", SUM, options=GREEDY)
+    parts = [part async for part in await ollama_client.chat("demo", SUM, options=GREEDY, stream=True)]
     assert "".join(part.message.content for part in parts) == whole.message.content
     assert "".join(part.message.thinking or "" for part in parts) == whole.message.thinking
     assert len(parts) > 5
@@ -78,37 +53,36 @@ async def test_a_stream_says_the_same_in_pieces(client: ollama.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("think", [True, False])
-async def test_thinking_can_be_chosen(client: ollama.AsyncClient, think: bool) -> None:
-    answer = await client.chat("demo", SUM, options=GREEDY, think=think)
+async def test_thinking_can_be_chosen(ollama_client: ollama.AsyncClient, think: bool) -> None:
+    answer = await ollama_client.chat("demo", SUM, options=GREEDY, think=think)
     assert "42" in answer.message.content
     assert bool(answer.message.thinking) == think
 
 
-async def test_openai_streams_and_not(daemon: DaemonProcess) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{daemon.address}/v1", api_key="any") as client:
-        asked: Any = SUM
-        done = await client.chat.completions.create(model="demo", messages=asked, temperature=0)
-        assert "42" in (done.choices[0].message.content or "")
-        stream = await client.chat.completions.create(model="demo", messages=asked, temperature=0, stream=True)
-        texts = [chunk.choices[0].delta.content or "" async for chunk in stream]
-        assert "".join(texts) == done.choices[0].message.content
+async def test_openai_streams_and_not(openai_client: openai.AsyncOpenAI) -> None:
+    asked: Any = SUM
+    done = await openai_client.chat.completions.create(model="demo", messages=asked, temperature=0)
+    assert "42" in (done.choices[0].message.content or "")
+    stream = await openai_client.chat.completions.create(model="demo", messages=asked, temperature=0, stream=True)
+    texts = [chunk.choices[0].delta.content or "" async for chunk in stream]
+    assert "".join(texts) == done.choices[0].message.content
 
 
-async def test_four_at_the_same_time_keep_apart(client: ollama.AsyncClient) -> None:
+async def test_four_at_the_same_time_keep_apart(ollama_client: ollama.AsyncClient) -> None:
     sums = [(12, 30), (7, 8), (21, 5), (40, 9)]
 
     async def add(a: int, b: int) -> str:
         ask = [{"role": "user", "content": f"What is {a} + {b}?"}]
-        parts = [part async for part in await client.chat("demo", ask, options=GREEDY, stream=True)]
+        parts = [part async for part in await ollama_client.chat("demo", ask, options=GREEDY, stream=True)]
         return "".join(part.message.content for part in parts)
 
     answers = await asyncio.gather(*(add(a, b) for a, b in sums))
     assert all(answer.endswith(str(a + b)) for answer, (a, b) in zip(answers, sums, strict=True)), answers
 
 
-async def test_the_model_calls_a_tool_and_uses_what_it_says(client: ollama.AsyncClient) -> None:
+async def test_the_model_calls_a_tool_and_uses_what_it_says(ollama_client: ollama.AsyncClient) -> None:
     messages: list[Any] = [{"role": "user", "content": "What is the weather in Oslo?"}]
-    asked = await client.chat("demo", messages, tools=[WEATHER], options=GREEDY)
+    asked = await ollama_client.chat("demo", messages, tools=[WEATHER], options=GREEDY)
     (call,) = asked.message.tool_calls or []
     assert (call.function.name, call.function.arguments) == ("get_weather", {"city": "Oslo"})
     result = {
@@ -116,74 +90,74 @@ async def test_the_model_calls_a_tool_and_uses_what_it_says(client: ollama.Async
         "content": json.dumps({"temperature": 21, "condition": "sunny"}),
         "tool_name": "get_weather",
     }
-    told = await client.chat("demo", [*messages, asked.message, result], tools=[WEATHER], options=GREEDY)
+    told = await ollama_client.chat("demo", [*messages, asked.message, result], tools=[WEATHER], options=GREEDY)
     assert "21" in told.message.content
     assert "sunny" in told.message.content
     assert not told.message.tool_calls
 
 
-async def test_generate_and_stop_strings(client: ollama.AsyncClient) -> None:
+async def test_generate_and_stop_strings(ollama_client: ollama.AsyncClient) -> None:
     asked = "Count from 1 to 9."
-    whole = await client.generate("demo", asked, options=GREEDY, think=False)
+    whole = await ollama_client.generate("demo", asked, options=GREEDY, think=False)
     assert "4, 5, 6" in whole.response
     assert whole.context
-    cut = await client.generate("demo", asked, options=GREEDY | {"stop": ["5"]}, think=False)
+    cut = await ollama_client.generate("demo", asked, options=GREEDY | {"stop": ["5"]}, think=False)
     assert cut.response == whole.response.partition("5")[0]
     assert cut.done_reason == "stop"
 
 
-async def test_the_length_is_kept(client: ollama.AsyncClient) -> None:
-    answer = await client.chat("demo", SUM, options=GREEDY | {"num_predict": 3})
+async def test_the_length_is_kept(ollama_client: ollama.AsyncClient) -> None:
+    answer = await ollama_client.chat("demo", SUM, options=GREEDY | {"num_predict": 3})
     assert (answer.eval_count, answer.done_reason) == (3, "length")
 
 
-async def test_a_seed_repeats_itself(client: ollama.AsyncClient) -> None:
+async def test_a_seed_repeats_itself(ollama_client: ollama.AsyncClient) -> None:
     options = {"temperature": 2.0, "seed": 11, "num_predict": 20}
     ask = [{"role": "user", "content": "Tell me a story."}]
-    first, second = [await client.chat("demo", ask, options=options, think=False) for _ in range(2)]
+    first, second = [await ollama_client.chat("demo", ask, options=options, think=False) for _ in range(2)]
     assert first.message.content == second.message.content
 
 
-async def test_a_prompt_too_long_names_both_figures(client: ollama.AsyncClient) -> None:
+async def test_a_prompt_too_long_names_both_figures(ollama_client: ollama.AsyncClient) -> None:
     with pytest.raises(ollama.ResponseError, match=r"\d{4}.*2048") as caught:
-        await client.chat("demo", [{"role": "user", "content": "word " * 5000}])
+        await ollama_client.chat("demo", [{"role": "user", "content": "word " * 5000}])
     assert caught.value.status_code == 400
 
 
-async def test_leaving_frees_the_engine(http: aiohttp.ClientSession, client: ollama.AsyncClient) -> None:
+async def test_leaving_frees_the_engine(http: aiohttp.ClientSession, ollama_client: ollama.AsyncClient) -> None:
     body = {"model": "demo", "prompt": "a", "raw": True, "options": NONSENSE}
     for _ in range(6):
         async with http.post("/api/generate", json=body) as reply:
             await reply.content.readline()
-    answer = await client.chat("demo", SUM, options=GREEDY)
+    answer = await ollama_client.chat("demo", SUM, options=GREEDY)
     assert "42" in answer.message.content
 
 
 async def test_a_killed_worker_is_an_error_line_and_the_next_request_works(
-    daemon: DaemonProcess, http: aiohttp.ClientSession, client: ollama.AsyncClient
+    real: DaemonProcess, http: aiohttp.ClientSession, ollama_client: ollama.AsyncClient
 ) -> None:
     body = {"model": "demo", "prompt": "a", "raw": True, "options": NONSENSE}
     async with http.post("/api/generate", json=body) as reply:
         await reply.content.readline()
-        (worker,) = daemon.workers()
+        (worker,) = real.workers()
         os.kill(worker, signal.SIGKILL)
         *_, last = [json.loads(line) async for line in reply.content]
     assert "SIGKILL" in last["error"]
     assert "done" not in last
-    assert (await client.ps()).models == []
-    answer = await client.chat("demo", SUM, options=GREEDY)
+    assert (await ollama_client.ps()).models == []
+    answer = await ollama_client.chat("demo", SUM, options=GREEDY)
     assert "42" in answer.message.content
-    assert daemon.workers() != [worker]
+    assert real.workers() != [worker]
 
 
-async def test_contexts_grow_and_never_shrink(daemon: DaemonProcess, client: ollama.AsyncClient) -> None:
-    await client.generate("demo", keep_alive=0)
-    assert daemon.workers() == []
+async def test_contexts_grow_and_never_shrink(real: DaemonProcess, ollama_client: ollama.AsyncClient) -> None:
+    await ollama_client.generate("demo", keep_alive=0)
+    assert real.workers() == []
 
     async def answered(context: int) -> tuple[list[int], int]:
-        await client.chat("demo", SUM, options={"num_ctx": context, "num_predict": 2})
-        (model,) = (await client.ps()).models
-        return daemon.workers(), model.context_length or 0
+        await ollama_client.chat("demo", SUM, options={"num_ctx": context, "num_predict": 2})
+        (model,) = (await ollama_client.ps()).models
+        return real.workers(), model.context_length or 0
 
     first, length = await answered(512)
     assert length == 512
@@ -194,19 +168,19 @@ async def test_contexts_grow_and_never_shrink(daemon: DaemonProcess, client: oll
     assert await answered(512) == (second, 1024)
 
 
-async def test_unloading_ends_the_process(daemon: DaemonProcess, client: ollama.AsyncClient) -> None:
-    await client.chat("demo", SUM, options={"num_predict": 2})
-    workers = daemon.workers()
-    await client.generate("demo", keep_alive=0)
+async def test_unloading_ends_the_process(real: DaemonProcess, ollama_client: ollama.AsyncClient) -> None:
+    await ollama_client.chat("demo", SUM, options={"num_predict": 2})
+    workers = real.workers()
+    await ollama_client.generate("demo", keep_alive=0)
     assert gone(workers)
-    assert (await client.ps()).models == []
+    assert (await ollama_client.ps()).models == []
 
 
 async def test_health_answers_while_a_long_prompt_is_read(
-    http: aiohttp.ClientSession, client: ollama.AsyncClient
+    http: aiohttp.ClientSession, ollama_client: ollama.AsyncClient
 ) -> None:
     asking = asyncio.create_task(
-        client.chat("demo", [{"role": "user", "content": "word " * 1500}], options={"num_predict": 2})
+        ollama_client.chat("demo", [{"role": "user", "content": "word " * 1500}], options={"num_predict": 2})
     )
     while not asking.done():
         for path in ("/", "/api/version", "/api/tags", "/api/ps"):
@@ -218,7 +192,7 @@ async def test_health_answers_while_a_long_prompt_is_read(
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 async def test_a_damaged_file_is_refused_with_the_reason(
-    daemon: DaemonProcess, http: aiohttp.ClientSession, tmp_path: Path, damage: str
+    real: DaemonProcess, http: aiohttp.ClientSession, tmp_path: Path, damage: str
 ) -> None:
     data = bytearray(demo.Q8_0.read_bytes())
     if damage == "truncated":
@@ -227,18 +201,18 @@ async def test_a_damaged_file_is_refused_with_the_reason(
         data[8 + 4] ^= 0xFF  # the tensor count
     path = tmp_path / f"{damage}.gguf"
     path.write_bytes(data)
-    key = (daemon.home / "local.key").read_text()
+    key = (real.home / "local.key").read_text()
     async with http.post("/api/import", json={"paths": [str(path)]}, headers={"X-Ktd-Local-Key": key}) as reply:
         assert reply.status == 400
         assert path.name in (await reply.json())["error"]
 
 
 async def test_a_file_damaged_after_its_import_is_refused(
-    daemon: DaemonProcess, http: aiohttp.ClientSession, tmp_path: Path
+    real: DaemonProcess, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     path = tmp_path / "later.gguf"
     path.write_bytes(demo.Q8_0.read_bytes())
-    key = (daemon.home / "local.key").read_text()
+    key = (real.home / "local.key").read_text()
     async with http.post("/api/import", json={"paths": [str(path)]}, headers={"X-Ktd-Local-Key": key}) as reply:
         assert json.loads((await reply.text()).splitlines()[-1])["status"] == "success"
     with path.open("r+b") as file:

@@ -1,6 +1,7 @@
 """Answers kept to JSON schemas: whatever the model would rather say, whoever else is answered."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from ktd.engine.constraint import Grammars
 from ktd.engine.loader import OpenModel
-from ktd.engine.messages import Grammar, Prompt, Sampling
+from ktd.engine.messages import Document, Grammar, Prompt, Sampling
 
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -28,7 +29,7 @@ ASK = chat("Tell me about Tom.")
 
 
 def prompt(schema: Any, text: str = ASK, **thought: str) -> Prompt:
-    return Prompt(text, markers=("<think>", "</think>"), grammar=Grammar(json.dumps(schema), **thought))
+    return Prompt(text, markers=("<think>", "</think>"), grammar=Grammar((Document(json.dumps(schema)),), **thought))
 
 
 def is_person(text: str) -> bool:
@@ -62,6 +63,25 @@ def test_free_answers_beside_them_are_untouched(model: OpenModel) -> None:
     assert max(len(batch.rows) for batch in watch.batches) == 4
     assert [heard.text for heard in free] == alone
     assert all(is_person(heard.text) for heard in kept)
+
+
+def test_documents_stand_between_texts(model: OpenModel) -> None:
+    """Special tokens in the texts are tokens; one of the documents comes, and another where there is a text between."""
+    number = Document('{"type": "integer", "minimum": 0, "maximum": 9}', "number ", "!")
+    flag = Document('{"type": "boolean"}', "<｜tool▁call▁begin｜>flag\n", "<｜tool▁call▁end｜>")
+    markers = ("<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁begin｜>")
+    one = Grammar((number, flag), before="<｜tool▁calls▁begin｜>", after="so.")
+    several = replace(one, between=" é ")
+    item = r"(number \d!|<｜tool▁call▁begin｜>flag\n(true|false)<｜tool▁call▁end｜>)"
+    desk, _ = watched(model)
+    for seed in range(8):
+        wild = replace(WILD, seed=seed, max_tokens=200)
+        single = desk.ask(Prompt(ASK, markers=markers, grammar=one), wild)
+        assert single.done.reason == "stop"
+        assert re.fullmatch(rf"<｜tool▁calls▁begin｜>{item}so\.", single.text)
+        more = desk.ask(Prompt(ASK, markers=markers, grammar=several), wild)
+        assert more.done.reason == "length" or re.fullmatch(rf"<｜tool▁calls▁begin｜>{item}( é {item})*so\.", more.text)
+        assert model.tokenizer.special(markers[0]) in single.done.context or "flag" not in single.text
 
 
 def test_the_model_ends_its_answer_only_where_the_grammar_does(model: OpenModel) -> None:
@@ -126,7 +146,7 @@ def test_log_probabilities_are_of_the_free_choice(model: OpenModel) -> None:
 )
 def test_a_schema_that_cannot_be_enforced_is_refused(model: OpenModel, schema: str, text: str) -> None:
     desk, watch = watched(model)
-    failed = desk.ask(Prompt(ASK, grammar=Grammar(schema))).failed
+    failed = desk.ask(Prompt(ASK, grammar=Grammar((Document(schema),)))).failed
     assert failed.kind == "bad_request"
     assert text in failed.message
     assert watch.batches == [] and desk.jobs.idle
@@ -145,7 +165,7 @@ def test_the_grammars_tokens_are_the_tokenizers(model: OpenModel) -> None:
 
 def test_masks_never_allow_what_is_not_text(model: OpenModel) -> None:
     grammars = Grammars(model.tokenizer)
-    constraint = grammars.constraint(Grammar('{"type": "string"}'))
+    constraint = grammars.constraint(Grammar((Document('{"type": "string"}'),)))
     (quote,) = (token for token in range(len(model.tokenizer)) if model.tokenizer.piece(token) == b'"')
     constraint.accept(quote)
     bits = np.unpackbits(constraint.mask(), bitorder="little")[: len(model.tokenizer)]

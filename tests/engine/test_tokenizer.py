@@ -106,6 +106,13 @@ def test_control_tokens_are_dropped_but_for_markers() -> None:
     assert DEMO.special("Hello") is None and DEMO.special("no such token") is None
 
 
+def test_special_tokens_are_told_from_the_text_between_them() -> None:
+    user, think = DEMO.special("<｜User｜>"), DEMO.special("<think>")
+    assert DEMO.parts("<｜User｜>a b<think><｜User｜>") == [user, "a b", think, user]
+    assert DEMO.parts("<｜begin▁of▁sentence｜>") == [BOS]
+    assert (DEMO.parts("plain"), DEMO.parts("")) == (["plain"], [])
+
+
 def test_ids_past_the_vocabulary_are_padding() -> None:
     assert DEMO.is_control(1 << 20) and DEMO.piece(1 << 20) == b""
 

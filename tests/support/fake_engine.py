@@ -1,10 +1,10 @@
 """An engine without a model: it answers what the test tells it to, when the test lets it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ktd.engine.client import JobFailed, LoadRefused, WorkerDied
-from ktd.engine.messages import Delta, Done, FinishReason, Load, Loaded, LoadProgress, Prompt, Sampling
+from ktd.engine.messages import Delta, Done, FinishReason, Load, Loaded, LoadProgress, Prompt, Sampling, TokenLogprob
 
 
 class FakeWorker:
@@ -29,7 +29,7 @@ class FakeWorker:
                 if number == engine.pause_at:
                     await self._paused()
                 engine.produced += 1
-                yield Delta(1, text, 1)
+                yield Delta(1, text, 1, tuple(engine.logprobs[number]) if engine.logprobs else ())
             count = len(engine.answer)
             yield Done(1, engine.reason, 10, 4, count, 5_000_000, 7_000_000, (1, 2, 3), engine.stop)
         finally:
@@ -66,6 +66,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.answer: list[str] = ["Hello", " world"]
+        self.logprobs: list[Sequence[TokenLogprob]] = []  # told with each piece of the answer
         self.context = 2048
         self.longest = 1 << 40  # tokens of a prompt before it is refused
         self.reason: FinishReason = "stop"
