@@ -45,8 +45,9 @@ class Model:
         sequences: NDArray[np.int32],
         pages: NDArray[np.int32],
         rows: NDArray[np.int32],
-    ) -> NDArray[np.float32]:
-        """Logits [len(rows), vocab]; see engine.batch.Batch for the arguments."""
+        kept: NDArray[np.int32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits [len(rows), vocab] and states [len(kept), dim]; see engine.batch.Batch for the arguments."""
 
 class KvCache:
     """Pages of cache rows for every attention stage of a model; `type` is "f16" or "f32"."""
@@ -123,6 +124,9 @@ class Kernels:
     def quantize_q8(self, x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
         """x [n] as stored activations: integers [n], scales [n / 32], scaled sums [n / 16]."""
     def rms_norm(self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float) -> NDArray[np.float32]: ...
+    def layer_norm(
+        self, x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], eps: float
+    ) -> NDArray[np.float32]: ...
     def silu_mul(self, gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def axpy(self, a: float, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
         """y + a * x."""

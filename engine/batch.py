@@ -21,3 +21,4 @@ class Batch:
     sequences: Ints  # [n] row of `pages`
     pages: Ints  # [sequences, most pages any of them has]
     rows: Ints  # [m] indices into `tokens` whose logits are wanted
+    kept: Ints  # indices into `tokens` whose states are wanted

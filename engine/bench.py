@@ -111,7 +111,7 @@ def _read(executor: Executor, tokens: Ints, step: int) -> None:
         part = tokens[begin : begin + step]
         positions = np.arange(begin, begin + len(part), dtype=np.int32)
         rows = np.array([len(part) - 1], np.int32)
-        executor.forward(Batch(part, positions, np.zeros(len(part), np.int32), pages, rows))
+        executor.forward(Batch(part, positions, np.zeros(len(part), np.int32), pages, rows, rows[:0]))
 
 
 def table(report: Report) -> str:

@@ -37,9 +37,11 @@ from ktd.engine.messages import (
     Tokens,
 )
 from ktd.engine.models import SUPPORTED
+from ktd.engine.pretokenizers import PRE_TOKENIZERS
 
 __all__ = [
     "ARCHITECTURES",
+    "PRETOKENIZERS",
     "EngineClient",
     "EngineError",
     "JobFailed",
@@ -49,7 +51,9 @@ __all__ = [
     "available_memory",
 ]
 
-ARCHITECTURES = tuple(SUPPORTED)  # what a worker can load, by GGUF's names
+# What a worker can load, by GGUF's names: `general.architecture`, and of models with byte pairs `tokenizer.ggml.pre`.
+ARCHITECTURES = tuple(SUPPORTED)
+PRETOKENIZERS = tuple(PRE_TOKENIZERS)
 
 Reply = Delta | Done | Tokens | Text | Failed
 Asked = TypeVar("Asked", bound=Job | Tokenize | Detokenize)

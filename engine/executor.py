@@ -15,11 +15,12 @@ from ktd.engine.spec import MlaAttention, ModelSpec
 STEP_TOKENS = 512  # most tokens of one step
 POPULATE = 64 << 20  # bytes read between two words of progress
 Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
 
 
 class Executor(Protocol):
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
-        """Logits [len(batch.rows), vocab]."""
+    def forward(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Logits [len(batch.rows), vocab] and states [len(batch.kept), dim]."""
 
 
 class CpuExecutor:
@@ -47,9 +48,10 @@ class CpuExecutor:
     def open_cache(self, pages: int, type: str) -> None:
         self._cache = _core.KvCache(self._model, pages, PAGE_TOKENS, type)
 
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
+    def forward(self, batch: Batch) -> tuple[Floats, Floats]:
         assert self._cache is not None, "open_cache comes first"
-        return self._model.forward(self._cache, batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows)
+        places = (batch.tokens, batch.positions, batch.sequences, batch.pages)
+        return self._model.forward(self._cache, *places, batch.rows, batch.kept)
 
 
 def derived_bytes(spec: ModelSpec, gguf: Gguf) -> int:

@@ -155,7 +155,7 @@ class Jobs:
         for chunk in chunks:
             job = self._by_sequence[chunk.sequence]
             job.began_ns = job.began_ns or now
-        return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))
+        return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))[0]
 
     def _advance(self, job: Running, logits: NDArray[np.float32]) -> list[Record]:
         """Choose the next token of an answer."""

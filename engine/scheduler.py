@@ -164,4 +164,5 @@ def batch_of(chunks: Items[Chunk], page_tokens: int) -> Batch:
         sequences=np.repeat(np.arange(len(chunks), dtype=np.int32), lengths),
         pages=pages,
         rows=np.array([end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.last], np.int32),
+        kept=np.array([], np.int32),
     )

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal
 
+Activation = Literal["silu", "gelu", "erf_gelu", "clamped_silu"]
+Pooling = Literal["mean", "cls", "last"]
+
 
 @dataclass(frozen=True, slots=True)
 class Weight:
@@ -29,10 +32,18 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """A weight per expert, each in a tensor of its own, as files of early 2024 keep them."""
+
+    parts: tuple[Weight, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rope:
     """Rotary embedding. `frequencies` are radians per position, one per pair, with any scaling folded in.
 
-    `layout` says which elements make a pair: neighbours (2i, 2i+1), or the two halves (i, i + dims/2).
+    `layout` says which elements make a pair: neighbours (2i, 2i+1), or the two halves (i, i + dims/2). Without
+    dims nothing is rotated.
     """
 
     dims: int
@@ -47,6 +58,17 @@ class Embed:
     dim: int
     vocab: int
     scale: float = 1.0  # of the rows
+    positions: Weight | None = None  # {dim, context}: the row of a token's position is added
+    types: Weight | None = None  # {dim, types}: row 0 is added, as all tokens are of the first text
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """hidden = norm(hidden) * weight + bias: in models that norm what a block made instead of what it reads."""
+
+    eps: float
+    norm: Weight  # {dim}
+    norm_bias: Weight  # {dim}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,9 @@ class GqaAttention:
     The cache row is all keys, normed and rotated, then all values. `q_norm` and `k_norm` are RMS norms per head,
     before the rotation; `post_norm` is one of the output, before it is added. A sink is a score per head that
     takes its part of the softmax and has no value.
+
+    Here and in the other stages, what a block reads is RMS-normed; with a `norm_bias` it is LayerNorm, without a
+    `norm` the hidden state is read as it is.
     """
 
     heads: int
@@ -97,11 +122,12 @@ class GqaAttention:
     rope: Rope
     scale: float  # of the scores
     eps: float
-    norm: Weight  # {dim}
+    norm: Weight | None  # {dim}
     q: Weight  # {dim, heads * head}
     k: Weight  # {dim, kv_heads * head}
     v: Weight  # {dim, kv_heads * head}
     output: Weight  # {heads * head, dim}
+    norm_bias: Weight | None = None  # {dim}
     q_bias: Weight | None = None  # {heads * head}
     k_bias: Weight | None = None  # {kv_heads * head}
     v_bias: Weight | None = None  # {kv_heads * head}
@@ -112,6 +138,7 @@ class GqaAttention:
     sinks: Weight | None = None  # {heads}
     window: int = 0  # tokens seen, the own included; 0: all
     softcap: float = 0.0  # scores become softcap * tanh(score / softcap); 0: they stay
+    causal: bool = True  # a token sees none after it; else all of its text, which then takes one step
 
     @property
     def cache_width(self) -> int:
@@ -122,15 +149,15 @@ class GqaAttention:
 class Gated:
     """A gated feed-forward block, down(activation(gate(x)) * up(x)), or `experts` of them in dimension 2.
 
-    `gelu` is its tanh form; `clamped_silu` is that of gpt-oss, g * sigmoid(1.702 g) * (u + 1) with g at most 7 and
-    u within 7 of zero.
+    Without `up` nothing is multiplied: a plain block. `gelu` is its tanh form, `erf_gelu` the exact one;
+    `clamped_silu` is that of gpt-oss, g * sigmoid(1.702 g) * (u + 1) with g at most 7 and u within 7 of zero.
     """
 
     width: int
-    gate: Weight  # {dim, width[, experts]}
-    up: Weight  # {dim, width[, experts]}
-    down: Weight  # {width, dim[, experts]}
-    activation: Literal["silu", "gelu", "clamped_silu"] = "silu"
+    gate: Weight | Stack  # {dim, width[, experts]}
+    up: Weight | Stack | None  # {dim, width[, experts]}
+    down: Weight | Stack  # {width, dim[, experts]}
+    activation: Activation = "silu"
     gate_bias: Weight | None = None  # {width[, experts]}
     up_bias: Weight | None = None  # {width[, experts]}
     down_bias: Weight | None = None  # {dim[, experts]}
@@ -139,8 +166,9 @@ class Gated:
 @dataclass(frozen=True, slots=True)
 class DenseFfn:
     eps: float
-    norm: Weight  # {dim}
+    norm: Weight | None  # {dim}
     block: Gated
+    norm_bias: Weight | None = None  # {dim}
     post_norm: Weight | None = None  # {dim}, of the output before it is added
 
 
@@ -178,16 +206,20 @@ class MoeFfn:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Final norm and logits [rows, vocab], only for the rows that need them."""
+    """Final norm and logits [rows, vocab], only for the rows that need them; without `output` there are none.
+
+    The states of a model are the rows after this norm.
+    """
 
     vocab: int
     eps: float
-    norm: Weight  # {dim}
-    output: Weight  # {dim, vocab}
+    norm: Weight | None  # {dim}
+    output: Weight | None  # {dim, vocab}
+    norm_bias: Weight | None = None  # {dim}
     softcap: float = 0.0  # logits become softcap * tanh(logit / softcap); 0: they stay
 
 
-Stage = Embed | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head
+Stage = Embed | LayerNorm | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +229,12 @@ class ModelSpec:
     vocab: int
     context: int  # tokens the model was trained for
     stages: tuple[Stage, ...]
+    pooling: Pooling = "last"  # of the states to an embedding
+
+    @property
+    def generates(self) -> bool:
+        """It has logits, and a token sees none after it; else it is an encoder."""
+        return all(stage.causal for stage in self.stages if isinstance(stage, GqaAttention))
 
 
 def weights(part: object) -> Iterator[Weight]:

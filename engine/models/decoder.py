@@ -36,5 +36,11 @@ def _stages(source: Source, family: Family, attention: Attention) -> Iterator[St
         yield attention(layer)
         yield ffn.read(source, family, layer)
     output = Weight("output.weight", table.shape) if source.has("output.weight") else table
-    cap = source.keys.number("final_logit_softcapping", family.logits_cap, least=0.0, most=1e6)
-    yield Head(source.vocab, source.eps, Weight("output_norm.weight", (source.dim,)), output, cap)
+    yield Head(
+        vocab=source.vocab,
+        eps=source.eps,
+        norm=Weight("output_norm.weight", (source.dim,)),
+        output=output,
+        norm_bias=Weight("output_norm.bias", (source.dim,)) if source.has("output_norm.bias") else None,
+        softcap=source.keys.number("final_logit_softcapping", family.logits_cap, least=0.0, most=1e6),
+    )

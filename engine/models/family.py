@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ktd.engine.spec import Activation
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -20,7 +22,7 @@ class Family:
     scores_cap: float = 0.0  # softcaps, when the file does not say
     logits_cap: float = 0.0
     scaled_embedding: bool = False  # by the root of the dimension
-    activation: Literal["silu", "gelu", "clamped_silu"] = "silu"
+    activation: Activation = "silu"
     sigmoid: bool = False  # router scores, when the file does not say
     normalised: bool = False  # expert weights, when the file does not say
     always_normalised: bool = False  # ... whatever it says

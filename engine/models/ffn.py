@@ -17,10 +17,11 @@ def read(source: Source, family: Family, layer: int) -> DenseFfn | MoeFfn:
 
 def _dense(source: Source, family: Family, layer: int) -> DenseFfn:
     return DenseFfn(
-        source.eps,
-        _norm(source, layer),
-        _gated(source, family, layer, source.keys.count("feed_forward_length")),
-        source.optional(layer, "post_ffw_norm.weight", source.dim),
+        eps=source.eps,
+        norm=_norm(source, layer),
+        block=_gated(source, family, layer, source.keys.count("feed_forward_length")),
+        norm_bias=source.optional(layer, "ffn_norm.bias", source.dim),
+        post_norm=source.optional(layer, "post_ffw_norm.weight", source.dim),
     )
 
 

@@ -39,6 +39,7 @@ def _attention(source: Source, family: Family, layer: int, rope: Rope, window: i
         k=k,
         v=v,
         output=source.weight(layer, "attn_output.weight", heads * head, dim),
+        norm_bias=source.optional(layer, "attn_norm.bias", dim),
         q_bias=source.optional(layer, "attn_q.bias", heads * head),
         k_bias=source.optional(layer, "attn_k.bias", kv_heads * head),
         v_bias=source.optional(layer, "attn_v.bias", kv_heads * head),

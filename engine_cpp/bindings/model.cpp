@@ -1,9 +1,11 @@
 #include "run/model.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "stages.h"
@@ -17,12 +19,18 @@ namespace {
 
 using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Table = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+using Floats = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 void make_model(Model* self, Machine& machine, const Weights& weights, nb::sequence stages,
                 int64_t max_tokens) {
   if (max_tokens < 1) throw EngineError("max_tokens must be at least 1, not " + std::to_string(max_tokens));
-  ModelFacts facts{.dim = 0, .vocab = 0, .max_tokens = max_tokens, .cache_widths = {}, .derived_bytes = 0};
+  ModelFacts facts{.dim = 0,
+                   .vocab = 0,
+                   .context = INT32_MAX,
+                   .logits = false,
+                   .max_tokens = max_tokens,
+                   .cache_widths = {},
+                   .derived_bytes = 0};
   auto bound = read_stages(stages, weights, machine, facts);
   if (facts.dim == 0) throw EngineError("a model starts with an Embed stage");
   new (self) Model(machine, facts, std::move(bound));
@@ -39,10 +47,18 @@ std::span<const int32_t> span(const Ints& array) {
   return {array.data(), array.size()};
 }
 
-Logits forward(Model& self, KvCache& cache, const Ints& tokens, const Ints& positions, const Ints& sequences,
-               const Table& pages, const Ints& rows) {
-  const size_t count = rows.size(), vocab = static_cast<size_t>(self.facts().vocab);
-  auto logits = std::make_unique<float[]>(count * vocab);
+Floats owned(std::unique_ptr<float[]> values, size_t rows, int64_t width) {
+  float* data = values.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  return Floats(data, {rows, static_cast<size_t>(width)}, owner);
+}
+
+std::pair<Floats, Floats> forward(Model& self, KvCache& cache, const Ints& tokens, const Ints& positions,
+                                  const Ints& sequences, const Table& pages, const Ints& rows,
+                                  const Ints& kept) {
+  const int64_t vocab = self.facts().vocab, dim = self.facts().dim;
+  auto logits = std::make_unique<float[]>(rows.size() * vocab);
+  auto states = std::make_unique<float[]>(kept.size() * dim);
   {
     nb::gil_scoped_release unlocked;
     self.forward(cache,
@@ -50,14 +66,13 @@ Logits forward(Model& self, KvCache& cache, const Ints& tokens, const Ints& posi
                   .positions = span(positions),
                   .sequences = span(sequences),
                   .rows = span(rows),
+                  .kept = span(kept),
                   .pages = pages.data(),
                   .page_rows = static_cast<int64_t>(pages.shape(0)),
                   .page_columns = static_cast<int64_t>(pages.shape(1))},
-                 logits.get());
+                 logits.get(), states.get());
   }
-  float* data = logits.release();
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
-  return Logits(data, {count, vocab}, owner);
+  return {owned(std::move(logits), rows.size(), vocab), owned(std::move(states), kept.size(), dim)};
 }
 
 }  // namespace
@@ -68,7 +83,8 @@ void bind_model(nb::module_& m) {
            nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
       .def_prop_ro("scratch_bytes", &Model::scratch_bytes)
       .def_prop_ro("derived_bytes", [](const Model& self) { return self.facts().derived_bytes; })
-      .def("forward", &forward, "cache"_a, "tokens"_a, "positions"_a, "sequences"_a, "pages"_a, "rows"_a);
+      .def("forward", &forward, "cache"_a, "tokens"_a, "positions"_a, "sequences"_a, "pages"_a, "rows"_a,
+           "kept"_a);
   nb::class_<KvCache>(m, "KvCache")
       .def("__init__", &make_cache, "model"_a, "pages"_a, "page_tokens"_a, "type"_a = "f16")
       .def_prop_ro("bytes", &KvCache::bytes)

@@ -174,6 +174,14 @@ Out<float, 1> rms_norm(const Kernels& self, const In<float, 1>& x, const In<floa
   return out;
 }
 
+Out<float, 1> layer_norm(const Kernels& self, const In<float, 1>& x, const In<float, 1>& weight,
+                         const In<float, 1>& bias, float eps) {
+  expect(x.size() == weight.size() && x.size() == bias.size(), "x, weight and bias differ in length");
+  auto out = new_array<float, 1>({x.size()});
+  self.layer_norm(x.data(), weight.data(), bias.data(), eps, out.data(), static_cast<int64_t>(x.size()));
+  return out;
+}
+
 Out<float, 1> silu_mul(const Kernels& self, const In<float, 1>& gate, const In<float, 1>& up) {
   expect(gate.size() == up.size(), "gate and up differ in length");
   auto out = new_array<float, 1>({gate.size()});
@@ -235,6 +243,7 @@ void bind_quant(nb::module_& m) {
       .def("matmul", &matmul, "type"_a, "rows"_a, "x"_a, "gather"_a = nb::none(), "out_stride"_a = 0)
       .def("quantize_q8", &quantize_q8, "x"_a)
       .def("rms_norm", &rms_norm, "x"_a, "weight"_a, "eps"_a)
+      .def("layer_norm", &layer_norm, "x"_a, "weight"_a, "bias"_a, "eps"_a)
       .def("silu_mul", &silu_mul, "gate"_a, "up"_a)
       .def("axpy", &axpy, "a"_a, "x"_a, "y"_a)
       .def("max", &max_value, "x"_a)

@@ -3,13 +3,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "stages/dense_ffn.h"
 #include "stages/embed.h"
 #include "stages/gqa.h"
 #include "stages/head.h"
+#include "stages/layer_norm.h"
 #include "stages/mla.h"
 #include "stages/moe_ffn.h"
 
@@ -32,7 +35,9 @@ class Record {
   // The tensor that a Weight field names, with the shape it promises; null for None.
   const Tensor* optional(const char* name) const {
     const nb::object weight = object_.attr(name);
-    if (weight.is_none()) return nullptr;
+    return weight.is_none() ? nullptr : named(weight);
+  }
+  const Tensor* named(nb::handle weight) const {
     const Tensor& tensor = weights_.at(nb::cast<std::string>(weight.attr("name")));
     std::vector<int64_t> wanted;
     for (nb::handle dim : weight.attr("stored")) wanted.push_back(nb::cast<int64_t>(dim));
@@ -58,6 +63,33 @@ class Record {
     part.data = part.row(first);
     part.rows = rows;
     return part;
+  }
+  // A stack of matrices: one tensor, or a tensor for each.
+  Matrix stack(const char* name) const {
+    const nb::object stack = object_.attr(name);
+    if (!nb::hasattr(stack, "parts")) return matrix(name);
+    std::vector<Matrix> parts;
+    for (nb::handle weight : stack.attr("parts")) parts.push_back(ktd::matrix(*named(weight)));
+    if (parts.empty()) throw EngineError("a " + kind() + " stage needs " + name);
+    std::vector<const std::byte*> places;
+    for (const Matrix& part : parts) {
+      if (part.traits != parts[0].traits) throw EngineError(name_of(name) + ": not of its neighbours' type");
+      places.push_back(part.data);
+    }
+    parts[0].count = static_cast<int64_t>(parts.size());
+    parts[0].parts = std::make_shared<const std::vector<const std::byte*>>(std::move(places));
+    return parts[0];
+  }
+  std::string name_of(const char* name) const {
+    const nb::object weight = object_.attr(name);
+    return nb::cast<std::string>(nb::hasattr(weight, "parts") ? weight.attr("parts")[nb::int_(0)].attr("name")
+                                                              : weight.attr("name"));
+  }
+  std::optional<Matrix> optional_matrix(const char* name) const {
+    return has(name) ? std::optional(matrix(name)) : std::nullopt;
+  }
+  Norm norm() const {
+    return {floats(optional_f32("norm")), floats(optional_f32("norm_bias")), get<float>("eps")};
   }
   // Norms and biases are read as floats, not through a kernel.
   const Tensor* optional_f32(const char* name) const {
@@ -121,7 +153,8 @@ std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
                            .k = s.matrix("k"),
                            .v = s.matrix("v"),
                            .output = s.matrix("output"),
-                           .norm = &s.f32("norm"),
+                           .norm = s.optional_f32("norm"),
+                           .norm_bias = s.optional_f32("norm_bias"),
                            .q_bias = s.optional_f32("q_bias"),
                            .k_bias = s.optional_f32("k_bias"),
                            .v_bias = s.optional_f32("v_bias"),
@@ -138,7 +171,8 @@ std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
                                                        .layer = facts.cache_widths.size(),
                                                        .rotary = read_rotary(s.record("rope")),
                                                        .window = s.get<int64_t>("window"),
-                                                       .softcap = s.get<float>("softcap")},
+                                                       .softcap = s.get<float>("softcap"),
+                                                       .causal = s.get<bool>("causal")},
                                               tensors);
   facts.cache_widths.push_back(stage->cache_width());
   return stage;
@@ -147,18 +181,21 @@ std::unique_ptr<Stage> read_gqa(const Record& s, ModelFacts& facts) {
 Activation read_activation(const std::string& name) {
   if (name == "silu") return Activation::Silu;
   if (name == "gelu") return Activation::Gelu;
+  if (name == "erf_gelu") return Activation::ErfGelu;
   if (name == "clamped_silu") return Activation::ClampedSilu;
   throw EngineError("the CPU runtime has no activation " + name);
 }
 
 Gated read_gated(const Record& g) {
-  return {.gate = g.matrix("gate"),
-          .up = g.matrix("up"),
-          .down = g.matrix("down"),
-          .activation = read_activation(g.get<std::string>("activation")),
-          .gate_bias = floats(g.optional_f32("gate_bias")),
-          .up_bias = floats(g.optional_f32("up_bias")),
-          .down_bias = floats(g.optional_f32("down_bias"))};
+  Gated gated{.gate = g.stack("gate"),
+              .up = g.has("up") ? std::optional(g.stack("up")) : std::nullopt,
+              .down = g.stack("down"),
+              .activation = read_activation(g.get<std::string>("activation")),
+              .gate_bias = floats(g.optional_f32("gate_bias")),
+              .up_bias = floats(g.optional_f32("up_bias")),
+              .down_bias = floats(g.optional_f32("down_bias"))};
+  check_gated(gated, g.name_of("down"));
+  return gated;
 }
 
 RouterFacts read_router(const Record& r) {
@@ -189,17 +226,20 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
   if (kind == "Embed") {
     facts.dim = s.get<int64_t>("dim");
     facts.vocab = s.get<int64_t>("vocab");
-    return std::make_unique<Embed>(s.tensor("table"), s.get<float>("scale"));
+    const Tensor* positions = s.optional("positions");
+    if (positions) facts.context = positions->dim(1);
+    return std::make_unique<Embed>(s.tensor("table"), s.get<float>("scale"), positions, s.optional("types"));
   }
+  if (kind == "LayerNorm") return std::make_unique<LayerNorm>(s.norm(), facts.dim);
   if (kind == "MlaAttention") return read_mla(s, machine, facts);
   if (kind == "GqaAttention") return read_gqa(s, facts);
   if (kind == "DenseFfn")
-    return std::make_unique<DenseFfn>(s.get<float>("eps"), s.f32("norm"), s.optional_f32("post_norm"),
-                                      read_gated(s.record("block")));
+    return std::make_unique<DenseFfn>(s.norm(), s.optional_f32("post_norm"), read_gated(s.record("block")));
   if (kind == "MoeFfn") return read_moe(s);
-  if (kind == "Head")
-    return std::make_unique<Head>(s.get<float>("eps"), s.f32("norm"), s.tensor("output"),
-                                  s.get<float>("softcap"));
+  if (kind == "Head") {
+    facts.logits = s.has("output");
+    return std::make_unique<Head>(s.norm(), facts.dim, s.optional_matrix("output"), s.get<float>("softcap"));
+  }
   throw EngineError("the CPU runtime has no stage " + kind);
 }
 

@@ -82,8 +82,9 @@ def step(model: _core.Model, cache: _core.KvCache, **changes: Any) -> Any:
         "sequences": [0, 0],
         "pages": [[0]],
         "rows": [1],
+        "kept": [],
     }
-    return model.forward(cache, **{k: np.array(v, np.int32) for k, v in (arrays | changes).items()})
+    return model.forward(cache, **{k: np.array(v, np.int32) for k, v in (arrays | changes).items()})[0]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def step(model: _core.Model, cache: _core.KvCache, **changes: Any) -> Any:
         ({"pages": [[4]]}, "page 4"),
         ({"pages": [[-1]]}, "page -1"),
         ({"rows": [2]}, "row 2"),
+        ({"kept": [2]}, "kept row 2"),
         ({"rows": [0] * 17}, "rows"),
         ({"tokens": [], "positions": [], "sequences": []}, "not 0"),
         ({"tokens": [1] * 17, "positions": [0] * 17, "sequences": [0] * 17}, "not 17"),

@@ -209,6 +209,22 @@ def test_rms_norm(isa: str, n: int) -> None:
 
 @each_isa
 @each_length
+def test_layer_norm(isa: str, n: int) -> None:
+    """A mean far from zero costs digits of the inputs alone: each difference from it is off by a unit of the mean."""
+    rng = np.random.default_rng(n)
+    x, weight, bias = rng.standard_normal((3, n)).astype(np.float32)
+    x += 10
+    wide = x.astype(np.float64)
+    scale = 1 / np.sqrt(wide.var() + 1e-6)
+    found = _core.Kernels.of(isa).layer_norm(x, weight, bias, 1e-6)
+    shift = (n / 2 + 2) * EPSILON * np.abs(wide).mean()  # of the mean, and so of every difference
+    normed = np.abs(wide - wide.mean()) * scale
+    bound = np.abs(weight) * (scale * shift * (1 + normed) + (n / 2 + 8) * EPSILON * normed) + EPSILON * np.abs(bias)
+    assert np.all(np.abs(found - ((wide - wide.mean()) * scale * weight + bias)) <= bound)
+
+
+@each_isa
+@each_length
 def test_silu_mul(isa: str, n: int) -> None:
     """exp is off by 2 units at most, and the sum, quotient and product by half a unit each."""
     rng = np.random.default_rng(n)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ktd.engine.batch import Batch
 from ktd.engine.client import WorkerHandle
-from ktd.engine.executor import Executor
+from ktd.engine.executor import Executor, Floats
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel
 from ktd.engine.messages import Delta, Done, Failed, Job, Prompt, Sampling, TokenLogprob
@@ -97,13 +97,14 @@ class Watched:
         self.logits: list[NDArray[np.float32]] = []
         self.fail: Exception | None = None
 
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
+    def forward(self, batch: Batch) -> tuple[Floats, Floats]:
         self.batches.append(batch)
         if self.fail is not None:
             error, self.fail = self.fail, None
             raise error
-        self.logits.append(self._inner.forward(batch))
-        return self.logits[-1]
+        logits, states = self._inner.forward(batch)
+        self.logits.append(logits)
+        return logits, states
 
 
 def watched(model: OpenModel, *, context: int | None = None, pages: int | None = None) -> tuple[Desk, Watched]:

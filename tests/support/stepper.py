@@ -19,6 +19,7 @@ class Stepper:
         with Gguf.open(path) as gguf:
             places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in gguf.tensors.values()]
             spec = spec_for(gguf)
+        self.generates = spec.generates
         self._machine = _core.Machine(threads, isa)
         self._weights = _core.Weights([str(path)], places)
         self._model = _core.Model(self._machine, self._weights, spec.stages, 2048)
@@ -27,7 +28,10 @@ class Stepper:
         self._tables: dict[int, list[int]] = {}
 
     def step(self, parts: dict[int, tuple[list[int], int]]) -> dict[int, NDArray[np.float32]]:
-        """One step: per sequence its next tokens and the position of the first. Returns logits for each of them."""
+        """One step: per sequence its next tokens and the position of the first. Returns logits for each of them.
+
+        Of an encoder, which has none, states.
+        """
         for sequence, (tokens, start) in parts.items():
             table = self._tables.setdefault(sequence, [])
             while len(table) * self._cache.page_tokens < start + len(tokens):
@@ -35,16 +39,18 @@ class Stepper:
         order = list(parts)
         widest = max(len(self._tables[s]) for s in order)
         pages = np.array([self._tables[s] + [0] * (widest - len(self._tables[s])) for s in order], dtype=np.int32)
-        logits = self._model.forward(
+        every = np.arange(sum(len(parts[s][0]) for s in order), dtype=np.int32)
+        outputs = self._model.forward(
             self._cache,
             np.array([t for s in order for t in parts[s][0]], dtype=np.int32),
             np.array([parts[s][1] + i for s in order for i in range(len(parts[s][0]))], dtype=np.int32),
             np.array([row for row, s in enumerate(order) for _ in parts[s][0]], dtype=np.int32),
             pages,
-            np.arange(sum(len(parts[s][0]) for s in order), dtype=np.int32),
+            every if self.generates else every[:0],
+            every[:0] if self.generates else every,
         )
         ends = np.cumsum([len(parts[s][0]) for s in order])[:-1]
-        return dict(zip(order, np.split(logits, ends), strict=True))
+        return dict(zip(order, np.split(outputs[0 if self.generates else 1], ends), strict=True))
 
     def read(self, tokens: list[int], sequence: int = 0) -> NDArray[np.float32]:
         return self.step({sequence: (tokens, 0)})[sequence]

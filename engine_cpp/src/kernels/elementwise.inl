@@ -97,6 +97,22 @@ void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t 
   });
 }
 
+// Two passes: the variance is of the differences from the mean, so that a large mean costs no digits.
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y, int64_t n) {
+  F total = set(0), squares = set(0);
+  each_vector(n, [&](int64_t i, auto lanes) { total = total + load_n(x + i, lanes); });
+  const float mean = sum(total) / static_cast<float>(n);
+  each_vector(n, [&](int64_t i, auto lanes) {
+    const F part = load_n(x + i, lanes, mean) - set(mean);
+    squares = fma(part, part, squares);
+  });
+  const F scale = set(1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(n) + eps));
+  each_vector(n, [&](int64_t i, auto lanes) {
+    const F normed = (load_n(x + i, lanes) - set(mean)) * scale;
+    store_n(y + i, fma(normed, load_n(weight + i, lanes), load_n(bias + i, lanes)), lanes);
+  });
+}
+
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
   each_vector(n, [&](int64_t i, auto lanes) {
     const F g = load_n(gate + i, lanes);

@@ -42,6 +42,7 @@ struct Kernels {
   // of 32.
   void (*quantize_q8)(const float* x, std::byte* act, int64_t n, int64_t begin, int64_t count);
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, int64_t n);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, float* y, int64_t n);
   void (*silu_mul)(const float* gate, const float* up, float* y, int64_t n);  // y = silu(gate) * up
   void (*axpy)(float a, const float* x, float* y, int64_t n);                 // y += a * x
   float (*max)(const float* x, int64_t n);

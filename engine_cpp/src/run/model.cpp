@@ -31,10 +31,10 @@ Model::Model(Machine& machine, ModelFacts facts, std::vector<std::unique_ptr<Sta
       hidden_(facts_.max_tokens * facts_.dim * sizeof(float), "the hidden state"),
       scratch_(most_scratch(stages_, facts_.max_tokens, machine.pool.size()), "the scratch of a step") {}
 
-void Model::forward(KvCache& cache, const Batch& batch, float* logits) {
+void Model::forward(KvCache& cache, const Batch& batch, float* logits, float* states) {
   check(cache, batch);
-  Step step{machine_.kernels, batch,          cache, reinterpret_cast<float*>(hidden_.data()),
-            logits,           scratch_.data()};
+  Step step{machine_.kernels, batch,  cache,          reinterpret_cast<float*>(hidden_.data()),
+            logits,           states, scratch_.data()};
   machine_.pool.run([&](Team& team) {
     for (const auto& stage : stages_) stage->run(team, step);
   });
@@ -49,10 +49,13 @@ void Model::check(const KvCache& cache, const Batch& batch) const {
   if (cache.layers() != facts_.cache_widths.size()) throw EngineError("the cache was made for another model");
   if (static_cast<int64_t>(batch.rows.size()) > facts_.max_tokens)
     throw EngineError("more rows of logits are wanted than a step has tokens");
+  if (!facts_.logits && !batch.rows.empty()) throw EngineError("this model has states only, no logits");
   check_range("token", batch.tokens, facts_.vocab);
   check_range("row", batch.rows, batch.size());
+  check_range("kept row", batch.kept, batch.size());
   check_range("sequence", batch.sequences, batch.page_rows);
-  check_range("position", batch.positions, batch.page_columns * cache.page_tokens());
+  check_range("position", batch.positions,
+              std::min(facts_.context, batch.page_columns * cache.page_tokens()));
   for (int64_t t = 0; t < batch.size(); ++t) {
     const int64_t used = batch.positions[t] / cache.page_tokens() + 1;
     check_range("page", {batch.pages_of(t), static_cast<size_t>(used)}, cache.pages());

@@ -15,6 +15,11 @@ struct Formats {
   bool f32 = false;
   bool q8 = false;
 
+  Formats& add(const Formats& other) {
+    f32 |= other.f32;
+    q8 |= other.q8;
+    return *this;
+  }
   Formats& add(const TypeTraits* traits) {
     (traits->act == ActFormat::F32 ? f32 : q8) = true;
     return *this;

@@ -52,7 +52,8 @@ void attend_to_page(const HeadBlock& block, int64_t heads, const CacheView& view
 
 void attend(const HeadBlock& block, int64_t heads, const CacheView& view, const Step& step, int64_t token,
             const Reach& reach) {
-  const int64_t end = step.batch.positions[token] + int64_t{1}, size = step.cache.page_tokens();
+  const int64_t end = reach.end > 0 ? reach.end : step.batch.positions[token] + int64_t{1};
+  const int64_t size = step.cache.page_tokens();
   const int64_t begin = reach.window > 0 ? std::max(int64_t{0}, end - reach.window) : 0;
   const int32_t* pages = step.batch.pages_of(token);
   std::fill_n(block.mix, heads * view.value_width, 0.0f);

@@ -19,6 +19,7 @@ struct CacheView {
 
 // What of its past a token sees, and how scores are changed before the softmax.
 struct Reach {
+  int64_t end = 0;               // rows of the cache seen; 0: those up to its own
   int64_t window = 0;            // tokens seen, its own included; 0: all
   float softcap = 0;             // scores become softcap * tanh(score / softcap); 0: they stay
   const float* sinks = nullptr;  // [heads] scores that take their part of the softmax and have no value

@@ -6,7 +6,7 @@ namespace ktd {
 
 struct DenseFfn::Buffers {
   Buffers(Carver carver, const Gated& block, bool plain, int64_t n)
-      : normed(carver, n, block.gate.k, Formats().add(block.gate.traits).add(block.up.traits)),
+      : normed(carver, n, block.gate.k, block.inputs()),
         inner(carver, n, block.width(), Formats().add(block.down.traits)),
         out(carver.take<float>(plain ? 0 : n * block.down.rows)),
         bytes(carver.used()) {}
@@ -27,7 +27,7 @@ void DenseFfn::run(Team& team, Step& step) const {
   const int64_t tiles = count_tiles(&all, 1);
 
   team.each(n, [&](int64_t t) {
-    step.kernels.rms_norm(step.hidden + t * dim, norm_, eps_, b.normed.row(t), dim);
+    norm_.apply(step.kernels, step.hidden + t * dim, b.normed.row(t), dim);
     b.normed.publish(step.kernels, t);
     if (!outcome_.plain()) std::fill_n(b.out + t * dim, dim, 0.0f);
   });

@@ -1,6 +1,7 @@
 #include "stages/gated.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "base/error.h"
@@ -43,6 +44,7 @@ void add(const Kernels& kernels, const float* bias, float* x, int64_t n) {
 void to_silu(Activation activation, float* gate, float* up, int64_t n) {
   switch (activation) {
     case Activation::Silu:
+    case Activation::ErfGelu:
       return;
     case Activation::Gelu:  // g sigmoid(t) with t = g * slope
       for (int64_t i = 0; i < n; ++i) {
@@ -59,6 +61,17 @@ void to_silu(Activation activation, float* gate, float* up, int64_t n) {
   }
 }
 
+// out = activation(gate) * up; gate and up are overwritten.
+void activate(const Kernels& kernels, Activation activation, float* gate, float* up, float* out, int64_t n) {
+  if (activation == Activation::ErfGelu) {
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = 0.5f * gate[i] * (1.0f + std::erf(gate[i] * 0.707106781f)) * up[i];
+    return;
+  }
+  to_silu(activation, gate, up, n);
+  kernels.silu_mul(gate, up, out, n);
+}
+
 void gate_up_tile(const Kernels& kernels, const Activations& input, const Share& share, const Tile& tile) {
   float gate[kTileTokens * kTileRows], up[kTileTokens * kTileRows];
   const int32_t* gather = share.tokens ? share.tokens + tile.token : nullptr;
@@ -66,14 +79,16 @@ void gate_up_tile(const Kernels& kernels, const Activations& input, const Share&
   const float* gate_bias = bias_at(share.stack->gate_bias, share, width, tile.row);
   const float* up_bias = bias_at(share.stack->up_bias, share, width, tile.row);
   multiply_share(kernels, share.stack->gate, share, input, row, gather, tile, gate);
-  multiply_share(kernels, share.stack->up, share, input, row, gather, tile, up);
+  if (share.stack->up)
+    multiply_share(kernels, *share.stack->up, share, input, row, gather, tile, up);
+  else
+    std::fill_n(up, tile.tokens * kTileRows, 1.0f);
   for (int64_t t = 0; t < tile.tokens; ++t) {
     const int64_t slot = share.first + tile.token + t;
     float *g = gate + t * kTileRows, *u = up + t * kTileRows;
     add(kernels, gate_bias, g, tile.rows);
     add(kernels, up_bias, u, tile.rows);
-    to_silu(share.stack->activation, g, u, tile.rows);
-    kernels.silu_mul(g, u, share.inner->row(slot) + tile.row, tile.rows);
+    activate(kernels, share.stack->activation, g, u, share.inner->row(slot) + tile.row, tile.rows);
     share.inner->publish(kernels, slot, tile.row, tile.rows);
   }
 }
@@ -93,11 +108,10 @@ void down_tile(const Kernels& kernels, const Share& share, const Tile& tile, flo
 
 }  // namespace
 
-void check_gated(const Gated& gated, const char* name) {
+void check_gated(const Gated& gated, const std::string& name) {
   if (gated.down.traits->act == ActFormat::Q8 && gated.width() % kTileRows != 0)
-    throw EngineError("tensor " + std::string(name) + ": quantised, but its " +
-                      std::to_string(gated.width()) + " inputs are not a multiple of " +
-                      std::to_string(kTileRows));
+    throw EngineError("tensor " + name + ": quantised, but its " + std::to_string(gated.width()) +
+                      " inputs are not a multiple of " + std::to_string(kTileRows));
 }
 
 int64_t count_tiles(Share* shares, int64_t n) {

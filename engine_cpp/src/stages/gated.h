@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "machine/pool.h"
 #include "stages/activations.h"
@@ -9,17 +11,23 @@
 
 namespace ktd {
 
-// Silu: g sigmoid(g). Gelu: its tanh form. ClampedSilu: of gpt-oss, g sigmoid(1.702 g) (u + 1) with g at most
-// 7 and u within 7 of zero.
-enum class Activation { Silu, Gelu, ClampedSilu };
+// Silu: g sigmoid(g). Gelu: its tanh form. ErfGelu: the exact one. ClampedSilu: of gpt-oss,
+// g sigmoid(1.702 g) (u + 1) with g at most 7 and u within 7 of zero.
+enum class Activation { Silu, Gelu, ErfGelu, ClampedSilu };
 
-// down(activation(gate(x)) * up(x)), or a stack of such blocks.
+// down(activation(gate(x)) * up(x)), or a stack of such blocks. Without up the product is left out.
 struct Gated {
-  Matrix gate, up, down;
+  Matrix gate;
+  std::optional<Matrix> up;
+  Matrix down;
   Activation activation;
   const float *gate_bias, *up_bias;  // [width] of each block, or null
   const float* down_bias;            // [dim] of each block, or null
   int64_t width() const { return gate.rows; }
+  Formats inputs() const {
+    const Formats wanted = Formats().add(gate.traits);
+    return up ? Formats(wanted).add(up->traits) : wanted;
+  }
 };
 
 // The tokens that one block of a stack works on in this step.
@@ -34,8 +42,9 @@ struct Share {
   int64_t tiles_before;  // of the shares before this one, in the first phase
 };
 
-// Throws EngineError unless the three weights fit a quantised intermediate: `name` is for the message.
-void check_gated(const Gated& gated, const char* name);
+// Throws EngineError unless the weights fit a quantised intermediate; `name` of the down matrix is for the
+// message.
+void check_gated(const Gated& gated, const std::string& name);
 
 // Fills in tiles_before; returns the tiles of all shares.
 int64_t count_tiles(Share* shares, int64_t n);

@@ -38,7 +38,7 @@ struct GqaAttention::Buffers {
 
 GqaAttention::GqaAttention(GqaFacts facts, const GqaTensors& tensors)
     : facts_(std::move(facts)),
-      norm_(floats(tensors.norm)),
+      norm_{floats(tensors.norm), floats(tensors.norm_bias), facts_.eps},
       v_bias_(floats(tensors.v_bias)),
       sinks_(floats(tensors.sinks)),
       outcome_{floats(tensors.output_bias), floats(tensors.post_norm), facts_.eps},
@@ -49,12 +49,12 @@ GqaAttention::GqaAttention(GqaFacts facts, const GqaTensors& tensors)
       v_(tensors.v),
       output_(tensors.output) {
   if (facts_.kv_heads < 1 || facts_.heads % facts_.kv_heads != 0)
-    throw EngineError("tensor " + tensors.norm->name + ": " + std::to_string(facts_.heads) +
+    throw EngineError("attention " + std::to_string(facts_.layer) + ": " + std::to_string(facts_.heads) +
                       " heads cannot share " + std::to_string(facts_.kv_heads) + " key heads");
   if (output_.traits->act == ActFormat::Q8 && facts_.head % kTileRows != 0)
-    throw EngineError("tensor " + tensors.norm->name + ": the output is quantised, but a head's " +
-                      std::to_string(facts_.head) + " values are not a multiple of " +
-                      std::to_string(kTileRows));
+    throw EngineError("attention " + std::to_string(facts_.layer) +
+                      ": the output is quantised, but a head's " + std::to_string(facts_.head) +
+                      " values are not a multiple of " + std::to_string(kTileRows));
 }
 
 size_t GqaAttention::scratch_bytes(int64_t tokens, int threads) const {
@@ -92,13 +92,16 @@ void GqaAttention::look_back(const Buffers& b, const Step& step, int rank, int64
   const HeadBlock block(carver, view(kv_head), step.cache.page_tokens());
   std::copy_n(b.q + t * q_.rows + at, count * facts_.head, block.q);
   attend(block, count, view(kv_head), step, t,
-         {facts_.window, facts_.softcap, sinks_ ? sinks_ + head : nullptr});
+         {.end = facts_.causal ? 0 : step.batch.length(t),
+          .window = facts_.window,
+          .softcap = facts_.softcap,
+          .sinks = sinks_ ? sinks_ + head : nullptr});
   std::copy_n(block.mix, count * facts_.head, b.attended.row(t) + at);
   b.attended.publish(step.kernels, t, at, count * facts_.head);
 }
 
 void GqaAttention::take_in(const Buffers& b, const Step& step, int64_t t) const {
-  step.kernels.rms_norm(step.hidden + t * q_.k, norm_, facts_.eps, b.normed.row(t), q_.k);
+  norm_.apply(step.kernels, step.hidden + t * q_.k, b.normed.row(t), q_.k);
   b.normed.publish(step.kernels, t);
   facts_.rotary.angles(step.batch.positions[t], b.turns + t * facts_.rotary.dims());
 }

@@ -6,6 +6,7 @@
 
 #include "stages/activations.h"
 #include "stages/attend.h"
+#include "stages/norm.h"
 #include "stages/outcome.h"
 #include "stages/rotary.h"
 #include "stages/stage.h"
@@ -23,12 +24,14 @@ struct GqaFacts {
   Rotary rotary;
   int64_t window;  // tokens seen; 0: all
   float softcap;   // of the scores; 0: none
+  bool causal;     // a token sees no later ones; else all of its sequence is in the same step
 };
 
 // Null where the model has none. Matrices may be parts of one tensor.
 struct GqaTensors {
   Matrix q, k, v, output;
-  const Tensor *norm, *q_bias, *k_bias, *v_bias, *output_bias, *q_norm, *k_norm, *post_norm, *sinks;
+  const Tensor *norm, *norm_bias, *q_bias, *k_bias, *v_bias, *output_bias, *q_norm, *k_norm, *post_norm,
+      *sinks;
 };
 
 class GqaAttention : public Stage {
@@ -56,7 +59,7 @@ class GqaAttention : public Stage {
   int64_t blocks() const { return (group() + kHeadBlock - 1) / kHeadBlock; }
 
   const GqaFacts facts_;
-  const float* norm_;  // [dim]
+  const Norm norm_;
   const float *v_bias_, *sinks_;
   const Outcome outcome_;
   const Finish q_finish_, k_finish_;

@@ -32,8 +32,8 @@ struct MoeFfn::Buffers {
         bytes(carver.used()) {}
 
   static Formats formats(const MoeFfn& m) {
-    Formats wanted = Formats().add(m.router_.traits).add(m.experts_.gate.traits).add(m.experts_.up.traits);
-    return m.shared_ ? wanted.add(m.shared_->gate.traits).add(m.shared_->up.traits) : wanted;
+    const Formats wanted = m.experts_.inputs().add(m.router_.traits);
+    return m.shared_ ? m.shared_->inputs().add(wanted) : wanted;
   }
 
   Activations normed;        // [n, dim]
@@ -68,8 +68,6 @@ MoeFfn::MoeFfn(float eps, RouterFacts facts, const MoeTensors& tensors, MoeBlock
     throw EngineError("tensor " + tensors.router->name + ": cannot choose " + std::to_string(facts.used) +
                       " of " + std::to_string(facts.experts) + " experts from " +
                       std::to_string(facts.groups_used) + " of " + std::to_string(facts.groups) + " groups");
-  check_gated(experts_, tensors.norm->name.c_str());
-  if (shared_) check_gated(*shared_, tensors.norm->name.c_str());
 }
 
 size_t MoeFfn::scratch_bytes(int64_t tokens, int threads) const {

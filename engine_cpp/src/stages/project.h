@@ -64,6 +64,7 @@ inline void multiply(const Kernels& kernels, const Matrix& stack, int64_t which,
                      float* out) {
   Matrix one = stack;
   one.data = stack.row(0, which);
+  one.parts = nullptr;
   multiply(kernels, one, input, {0, stack.rows, 0, 1}, out, stack.rows);
 }
 

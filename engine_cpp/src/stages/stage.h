@@ -19,6 +19,7 @@ struct Step {
   KvCache& cache;
   float* hidden;       // [n, dim]
   float* logits;       // [m, vocab], written by the head
+  float* states;       // [kept, dim], written by the head
   std::byte* scratch;  // shared by the stages in turn
 };
 

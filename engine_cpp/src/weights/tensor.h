@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ inline const float* floats(const Tensor* tensor) {
 }
 
 // `count` matrices of `rows` rows of `k` weights: one for a plain weight, one per expert or head for a stack.
+// A file may keep each matrix of a stack in a tensor of its own: then `parts` says where they are.
 struct Matrix {
   const TypeTraits* traits;
   const std::byte* data;
@@ -33,9 +35,12 @@ struct Matrix {
   int64_t rows;
   int64_t count;
   size_t row_bytes;
-  size_t stride;  // bytes from one matrix to the next
+  size_t stride;                                                 // bytes from one matrix to the next
+  std::shared_ptr<const std::vector<const std::byte*>> parts{};  // [count] or null
 
-  const std::byte* row(int64_t r, int64_t which = 0) const { return data + which * stride + r * row_bytes; }
+  const std::byte* row(int64_t r, int64_t which = 0) const {
+    return (parts ? (*parts)[which] : data + which * stride) + r * row_bytes;
+  }
 };
 
 inline Matrix matrix(const Tensor& tensor) {

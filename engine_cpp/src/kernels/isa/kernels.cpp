@@ -61,6 +61,7 @@ consteval Kernels make_kernels() {
   k.store_row[slot(TensorType::BF16)] = store_row<ItemBF16>;
   k.quantize_q8 = quantize_q8;
   k.rms_norm = rms_norm;
+  k.layer_norm = layer_norm;
   k.silu_mul = silu_mul;
   k.axpy = axpy;
   k.max = max_value;
