@@ -33,6 +33,7 @@ from ktd.daemon.routes import (
     openai_chat,
     openai_models,
     pull,
+    responses,
     tokens,
     upkeep,
 )
@@ -80,6 +81,7 @@ ROUTES = [
     web.get("/v1/models/{name:.+}", openai_models.model),
     web.post("/v1/chat/completions", openai_chat.completions),
     web.post("/v1/completions", completions.complete),
+    web.post("/v1/responses", responses.respond),
     web.post("/v1/messages", messages.messages),
     web.post("/v1/messages/count_tokens", messages.count),
     *(web.post(path, missing.absent) for path in missing.ABSENT),

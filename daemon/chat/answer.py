@@ -3,10 +3,11 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Piece, Raw, Terms
+from ktd.daemon.chat.ending import Ending, Tally
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
@@ -19,17 +20,6 @@ from ktd.daemon.host import ModelHost
 from ktd.engine.client import JobFailed
 from ktd.engine.messages import Delta, Document, Done, Grammar, Prompt, TokenLogprob
 from ktd.registry.record import ModelRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The last item of an answer. Durations are nanoseconds."""
-
-    done: Done
-    load_ns: int
-    total_ns: int
-    called: bool  # whether tools were called
-    first_ns: int | None  # from the request to the first word; None: it had none
 
 
 class Answerer:
@@ -47,22 +37,21 @@ class Answerer:
 
         Raises DaemonError or EngineError.
         """
-        began = time.monotonic_ns()
+        tally = Tally(time.monotonic_ns())
         frame = await self._framed(record, ask, terms)  # first, so that a broken template does not cost a load
-        called, first_ns = False, None
         async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
-            load_ns = time.monotonic_ns() - began
+            load_ns = tally.now_ns
             async with aclosing(self._pieces(worker, record, ask, frame, terms)) as pieces:
                 async for item in pieces:
-                    now_ns = time.monotonic_ns() - began
                     if isinstance(item, Done):
-                        ending = Ending(item, load_ns, now_ns, called, first_ns)
+                        ending = tally.ending(item, load_ns)
                         self._ended(ending)
                         yield ending
-                    elif piece := _allowed(item, ask, called):
-                        first_ns = first_ns or now_ns
-                        called = called or bool(piece.calls)
-                        yield piece
+                    else:
+                        piece = _kept(item, ask, tally.called)
+                        tally.add(piece)
+                        if piece.says:
+                            yield piece
 
     async def rendered(self, record: ModelRecord, ask: Ask, terms: Terms) -> str:
         """The prompt, as it would be asked. Raises DaemonError."""
@@ -142,12 +131,11 @@ def _check_tools(record: ModelRecord) -> None:
         raise NotSupported(f"{record.name} writes tool calls in a format that this version of ktd cannot read")
 
 
-def _allowed(piece: Piece, ask: Ask, called: bool) -> Piece | None:
-    """The piece without the calls that come too many, or None when nothing else is in it."""
+def _kept(piece: Piece, ask: Ask, called: bool) -> Piece:
+    """The piece without the calls that are too many."""
     if not piece.calls or not isinstance(ask, Chat) or not ask.one_call:
         return piece
-    kept = replace(piece, calls=() if called else piece.calls[:1])
-    return kept if kept != Piece() else None
+    return replace(piece, calls=() if called else piece.calls[:1])
 
 
 def _plain(prompt: Prompt) -> Framed:
@@ -156,18 +144,19 @@ def _plain(prompt: Prompt) -> Framed:
 
 
 async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator[Piece | Done, None]:
-    logprobs: tuple[TokenLogprob, ...] = ()  # of text that the splitter still holds back
+    tokens, logprobs = 0, tuple[TokenLogprob, ...]()  # of text that the splitter still holds back
     async with aclosing(worker.generate(frame.prompt, terms.sampling)) as stream:
         async for item in stream:
             if isinstance(item, Delta):
+                tokens += item.tokens
                 logprobs += item.logprobs
                 pieces = frame.splitter.feed(item.text)
             else:
                 pieces = frame.splitter.finish()
             for piece in pieces:
-                yield replace(piece, logprobs=logprobs)
-                logprobs = ()
+                yield replace(piece, tokens=tokens, logprobs=logprobs)
+                tokens, logprobs = 0, ()
             if isinstance(item, Done):
                 if logprobs:
-                    yield Piece(logprobs=logprobs)
+                    yield Piece(tokens=tokens, logprobs=logprobs)
                 yield item

@@ -80,10 +80,15 @@ class Terms:
 class Piece:
     """Some more of the answer; every tool call comes whole.
 
-    `logprobs` is of the tokens since the last piece, tags included, where they were asked for.
+    `tokens` is how many there were since the last piece, tags included, and `logprobs` of these, where asked for.
     """
 
     content: str = ""
     thinking: str = ""
     calls: tuple[ToolCall, ...] = ()
+    tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def says(self) -> bool:
+        return bool(self.content or self.thinking or self.calls or self.logprobs)

@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.together import together
 
 Answer = AsyncGenerator[Piece | Ending, None]

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check
+from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.find import present

@@ -9,8 +9,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check
+from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Chat, Piece
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import terms
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest

@@ -8,7 +8,6 @@ ABSENT = {
     "/api/embed": "compute embeddings",
     "/api/embeddings": "compute embeddings",
     "/v1/embeddings": "compute embeddings",
-    "/v1/responses": "speak the Responses API: use /v1/chat/completions",
     "/v1/audio/transcriptions": "transcribe audio",
 }
 

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import Ending, check
+from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import several, terms
 from ktd.daemon.chat.together import together
 from ktd.daemon.chat.whole import wholes

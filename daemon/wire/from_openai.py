@@ -60,12 +60,17 @@ def options(request: openai.Request, tokens: object = None) -> dict[str, Any]:
 
 def logprobs(request: openai.ChatRequest) -> int | None:
     """How many of the best tokens to tell at each place; None tells no log-probabilities. Raises BadRequest."""
-    top = request.top_logprobs or 0
-    if not 0 <= top <= MOST_TOP_LOGPROBS:
-        raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
+    top = checked_top(request.top_logprobs)
     if top and not request.logprobs:
         raise BadRequest("top_logprobs needs logprobs to be true")
     return top if request.logprobs else None
+
+
+def checked_top(top: int | None) -> int:
+    """Raises BadRequest."""
+    if not 0 <= (top or 0) <= MOST_TOP_LOGPROBS:
+        raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
+    return top or 0
 
 
 def logit_bias(bias: Mapping[str, float] | None) -> tuple[tuple[int, float], ...]:

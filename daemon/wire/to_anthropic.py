@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece, ToolCall
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.streams import Event
 from ktd.daemon.wire import anthropic
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Ask, Fill, Piece, Raw
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.wire.completions import Choice, Completion, Logprobs, Request, logprobs
 from ktd.daemon.wire.openai import Usage
 from ktd.daemon.wire.to_openai import finish_reason, usage

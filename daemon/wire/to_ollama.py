@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.resident import Resident
 from ktd.daemon.wire import ollama
 from ktd.engine.messages import TokenLogprob

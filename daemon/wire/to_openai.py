@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from ktd.daemon.chat.answer import Ending
 from ktd.daemon.chat.chat import Piece, ToolCall
+from ktd.daemon.chat.ending import Ending
 from ktd.daemon.wire import openai
 from ktd.engine.messages import TokenLogprob
 
@@ -57,11 +57,15 @@ def _message(piece: Piece) -> openai.Message:
     return openai.Message(reasoning=thinking, reasoning_content=thinking, tool_calls=calls)
 
 
-def _logprobs(piece: Piece) -> openai.Logprobs | None:
-    told = [
+def logprobs(piece: Piece) -> list[openai.Logprob]:
+    return [
         openai.Logprob(*_token(each), [openai.TopLogprob(*_token(best)) for best in each.top])
         for each in piece.logprobs
     ]
+
+
+def _logprobs(piece: Piece) -> openai.Logprobs | None:
+    told = logprobs(piece)
     return openai.Logprobs(told) if told else None
 
 
@@ -86,4 +90,5 @@ def usage(endings: Sequence[Ending], each: int = 1) -> openai.Usage:
     prompt = sum(done.prompt_tokens for done in prompts)
     cached = sum(done.cached_tokens for done in prompts)
     output = sum(ending.done.output_tokens for ending in endings)
-    return openai.Usage(prompt, output, prompt + output, {"cached_tokens": cached})
+    thought = sum(ending.thought_tokens for ending in endings)
+    return openai.Usage(prompt, output, prompt + output, {"cached_tokens": cached}, {"reasoning_tokens": thought})

@@ -96,7 +96,7 @@ async def test_paths_and_verbs_that_are_not_there(daemon: Any) -> None:
 async def test_what_this_version_lacks_is_told_in_the_dialect(daemon: Any) -> None:
     async with daemon.http.post(daemon.url + "/api/embed", json={"model": "demo", "input": "x"}) as reply:
         assert (reply.status, await reply.json()) == (400, {"error": "this version of ktd does not compute embeddings"})
-    async with daemon.http.post(daemon.url + "/v1/responses", json={"model": "demo", "input": "x"}) as reply:
+    async with daemon.http.post(daemon.url + "/v1/audio/transcriptions", data=b"RIFF") as reply:
         assert reply.status == 400
         error = (await reply.json())["error"]
-        assert (error["type"], "use /v1/chat/completions" in error["message"]) == ("invalid_request_error", True)
+        assert (error["type"], "transcribe audio" in error["message"]) == ("invalid_request_error", True)
