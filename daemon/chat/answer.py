@@ -11,7 +11,7 @@ from ktd.daemon.chat.ending import Ending, Tally
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
-from ktd.daemon.chat.splitter import Splitter
+from ktd.daemon.chat.splitter import TagSplitter
 from ktd.daemon.chat.style import Style
 from ktd.daemon.chat.truncation import shortened
 from ktd.daemon.engine_port import Worker
@@ -140,7 +140,7 @@ def _kept(piece: Piece, ask: Ask, called: bool) -> Piece:
 
 def _plain(prompt: Prompt) -> Framed:
     """For prompts that bring no tags."""
-    return Framed(prompt, Splitter(Style(thinks=False, calls_tools=False), thinking=False, tools=False))
+    return Framed(prompt, TagSplitter())
 
 
 async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator[Piece | Done, None]:

@@ -4,115 +4,152 @@ However the text is cut into pieces, the joined result is the same: what may sti
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from ktd.daemon.chat.calls import read_call
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.style import THINK, TOOL_CALL, TOOL_CALLS, Style
+from ktd.daemon.chat.format import CallFormat, Tags
+from ktd.daemon.chat.held import Held
+from ktd.daemon.chat.pieces import Out
+from ktd.daemon.chat.toolbox import Toolbox
+
+_BARE_STARTS = ('{"name":', '{"function":', '{"type":"function",')
 
 
-class Splitter:
-    """Feed it text, then `finish` it. `thinking`: the prompt already opened the thinking tag."""
-
-    def __init__(self, style: Style, thinking: bool, tools: bool) -> None:
-        self._tools = (TOOL_CALLS.opening,) if tools and style.calls_tools else ()
-        self._held = ""
-        self._final = False
-        self._trim = thinking  # drop blanks before the next text
-        self._called = 0
-        self._out: list[Piece] = []
-        if thinking:
-            self._step: Callable[[], bool] = self._thinking
-        else:
-            self._step = self._start if style.thinks else self._content
-
-    def feed(self, text: str) -> Sequence[Piece]:
-        self._held += text
-        return self._run()
+class Splitter(Protocol):
+    def feed(self, text: str) -> Sequence[Piece]: ...
 
     def finish(self) -> Sequence[Piece]:
         """What was still held back."""
-        self._final = True
-        return self._run()
 
-    def _run(self) -> Sequence[Piece]:
-        self._out = []
-        while self._step():
+
+class TagSplitter:
+    """For models that put tags around thoughts and calls. `thinking`: the prompt already began a thought.
+
+    Each state is a method: it takes what it can of the held text, and is true when there is a state to go on with.
+    """
+
+    def __init__(
+        self,
+        thought: Tags | None = None,
+        calls: CallFormat | None = None,
+        toolbox: Toolbox | None = None,
+        thinking: bool = False,
+    ) -> None:
+        self._thought = thought
+        self._calls = calls if toolbox else None
+        self._toolbox = toolbox or Toolbox(())
+        self._held, self._out = Held(), Out()
+        self._trim = thinking  # drop blanks before the next text
+        self._blanks = ""  # those before a tag
+        self._state: Callable[[], bool] = self._thinking if thinking else self._start
+        self._interrupted: Callable[[], bool] = self._content  # the state that goes on if a call is none
+
+    def feed(self, text: str) -> Sequence[Piece]:
+        self._held.text += text
+        while self._state():
             pass
-        return self._out
+        return self._out.take()
 
-    def _enter(self, step: Callable[[], bool]) -> bool:
-        self._step = step
-        return True
+    def finish(self) -> Sequence[Piece]:
+        self._held.ended = True
+        return self.feed("")
 
     def _start(self) -> bool:
-        """Thinking begins with its tag, at the very beginning and nowhere else."""
-        text = self._held.lstrip()
-        if text.startswith(THINK.opening):
-            self._held = text.removeprefix(THINK.opening)
-            self._trim = True
-            return self._enter(self._thinking)
-        if THINK.opening.startswith(text) and not self._final:
-            return False
-        return self._enter(self._content)
+        """A thought begins with its tag, at the very beginning and nowhere else."""
+        begins = self._held.begins(self._thought.opening) if self._thought else False
+        if begins and self._thought:
+            self._held.until(self._thought.opening)
+            return self._go(self._thinking, trim=True)
+        return begins is not None and self._go(self._answer)
 
     def _thinking(self) -> bool:
-        text, tag = self._until(THINK.closing, *self._tools)
-        kept = text.rstrip()
-        if tag is None and not self._final:
-            self._held = text[len(kept) :] + self._held  # blanks before the closing tag are not part of the thought
-        self._emit(thinking=kept)
-        if tag is None:
-            return False
-        self._trim = True
-        return self._enter(self._content if tag == THINK.closing else self._calls)
+        text, tag = self._until(*self._thought_end(), *self._call_tags())
+        self._out.thinking(self._without_last_blanks(text, tag))
+        return self._behind(tag)
+
+    def _answer(self) -> bool:
+        """Without tags, calls are known by how the answer begins."""
+        if self._calls is None or not self._calls.bare:
+            return self._go(self._content)
+        bare = self._held.begins(*_BARE_STARTS, blanks=False)
+        return bare is not None and self._go(self._bare_call if bare else self._content)
 
     def _content(self) -> bool:
-        text, tag = self._until(*self._tools)
-        self._emit(content=text)
-        return tag is not None and self._enter(self._calls)
-
-    def _calls(self) -> bool:
-        _, tag = self._until(TOOL_CALL.opening, TOOL_CALLS.closing)
-        if tag is None:
-            return False
-        self._trim = True
-        return self._enter(self._call if tag == TOOL_CALL.opening else self._content)
+        text, tag = self._until(*self._call_tags())
+        held_back = self._calls and not (self._held.ended and tag is None)  # blanks before a call are not content
+        self._out.content(self._without_last_blanks(text, tag) if held_back else text)
+        return self._behind(tag)
 
     def _call(self) -> bool:
-        """One call, held back until it is whole; what is no call after all is content, so that nothing is lost."""
-        ends = (TOOL_CALL.closing, TOOL_CALLS.closing)
-        if not self._final and not any(end in self._held for end in ends):
+        """A call is held back until it is whole. What is none after all is text, so that nothing is lost."""
+        assert self._calls is not None
+        if (found := self._held.whole(*self._call_ends())) is None:
             return False
-        text, tag = self._until(*ends)
-        if call := read_call(text, self._called):
-            self._called += 1
-            self._out.append(Piece(calls=(call,)))
-        else:
-            self._out.append(Piece(content=TOOL_CALL.opening + text + (tag or "")))
-        return tag is not None and self._enter(self._calls if tag == TOOL_CALL.closing else self._content)
+        text, tag = found
+        if calls := self._calls.read(text, self._toolbox):
+            self._out.calls(calls)
+            self._go(self._content, trim=True)
+            return self._behind(tag)
+        self._say(self._blanks + self._calls.call.opening + text)
+        self._trim = False
+        self._held.text = (tag or "") + self._held.text
+        return self._go(self._interrupted)
+
+    def _bare_call(self) -> bool:
+        assert self._calls is not None
+        if (found := self._held.whole()) is None:
+            return False
+        text, _ = found
+        calls = self._calls.read(text, self._toolbox)
+        self._out.calls(calls)
+        self._out.content("" if calls else text)
+        return False
+
+    def _behind(self, tag: str | None) -> bool:
+        """To the state that a tag leads to. Those around several calls are read over."""
+        if tag is None:
+            return False
+        if self._calls and tag == self._calls.call.opening:
+            self._interrupted = self._state
+            return self._go(self._call)
+        if tag in self._thought_end():
+            return self._go(self._answer, trim=True)
+        return self._go(self._state, trim=True)
+
+    def _go(self, state: Callable[[], bool], trim: bool = False) -> bool:
+        self._state, self._trim = state, trim or self._trim
+        return True
 
     def _until(self, *tags: str) -> tuple[str, str | None]:
-        """Take the held text up to the first of the tags, and that tag; or all that cannot be part of a tag."""
         if self._trim:
-            self._held = self._held.lstrip()
-        found = [(at, tag) for tag in tags if (at := self._held.find(tag)) >= 0]
-        if found:
-            at, tag = min(found)
-            text, self._held = self._held[:at], self._held[at + len(tag) :]
-        else:
-            tag = None
-            at = len(self._held) - (0 if self._final else _overlap(self._held, tags))
-            text, self._held = self._held[:at], self._held[at:]
+            self._held.text = self._held.text.lstrip()
+        text, tag = self._held.until(*tags)
         self._trim = self._trim and not text
         return text, tag
 
-    def _emit(self, content: str = "", thinking: str = "") -> None:
-        if content or thinking:
-            self._out.append(Piece(content, thinking))
+    def _without_last_blanks(self, text: str, tag: str | None) -> str:
+        """Blanks are held back like the beginning of a tag: before one they are not part of the text."""
+        kept = text.rstrip()
+        self._blanks = text[len(kept) :]
+        if tag is None:
+            self._held.text = self._blanks + self._held.text
+        return kept
 
+    def _say(self, text: str) -> None:
+        (self._out.thinking if self._interrupted == self._thinking else self._out.content)(text)
 
-def _overlap(text: str, tags: tuple[str, ...]) -> int:
-    """How many characters at the end of the text may be the beginning of a tag."""
-    longest = max(map(len, tags), default=1) - 1
-    sizes = range(min(longest, len(text)), 0, -1)
-    return next((size for size in sizes if any(tag.startswith(text[-size:]) for tag in tags)), 0)
+    def _thought_end(self) -> tuple[str, ...]:
+        return (self._thought.closing,) if self._thought else ()
+
+    def _call_tags(self) -> tuple[str, ...]:
+        """Those that end a text."""
+        if self._calls is None:
+            return ()
+        section = self._calls.section
+        return (self._calls.call.opening, *((section.opening, section.closing) if section else ()))
+
+    def _call_ends(self) -> tuple[str, ...]:
+        assert self._calls is not None
+        call, section = self._calls.call, self._calls.section
+        thought = self._thought_end() if self._interrupted == self._thinking else ()
+        return (call.closing or call.opening, *((section.closing,) if section else ()), *thought)

@@ -1,52 +1,69 @@
-"""Style: how a model marks thinking and tool calls in its text, read off its chat template."""
+"""Style: how a model marks thoughts and tool calls in its text, read off its chat template."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktd.daemon.chat.format import CallFormat, Script, Tags
+from ktd.daemon.chat.formats import deepseek, glm, harmony, hermes, kimi, llama, mistral, qwen_coder
+from ktd.daemon.chat.harmony import HarmonySplitter
+from ktd.daemon.chat.splitter import Splitter, TagSplitter
+from ktd.daemon.chat.toolbox import Toolbox
 
-@dataclass(frozen=True, slots=True)
-class Tags:
-    opening: str
-    closing: str
+THOUGHTS = (Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]"))
 
-
-THINK = Tags("<think>", "</think>")
-TOOL_CALLS = Tags("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>")
-TOOL_CALL = Tags("<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>")
-TOOL_SEPARATOR = "<｜tool▁sep｜>"
+# The first whose marks are all there is taken: what has more marks comes before what has some of them.
+FORMATS = (
+    deepseek.FENCED,
+    deepseek.PLAIN,
+    kimi.KIMI,
+    glm.GLM,
+    qwen_coder.QWEN_CODER,
+    hermes.HERMES,
+    mistral.NAMED,
+    mistral.LISTED,
+    llama.LLAMA,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    thinks: bool
-    calls_tools: bool  # in DeepSeek's format, the one that `calls.py` reads
-    fenced: bool = False  # arguments stand in a fenced block, as R1 and V3 write them; V3.1 does not
+    """`harmony`: everything is a message with a channel, so that neither thoughts nor calls have tags of their own."""
+
+    thought: Tags | None = None
+    calls: CallFormat | None = None
+    harmony: bool = False
 
     @staticmethod
     def of(template: str) -> "Style":
+        if _all(harmony.MARKS, template):
+            return Style(harmony=True)
         return Style(
-            thinks=THINK.closing in template,
-            calls_tools=TOOL_CALLS.opening in template and TOOL_SEPARATOR in template,
-            fenced="```json" in template,
+            thought=next((tags for tags in THOUGHTS if tags.closing in template), None),
+            calls=next((each for each in FORMATS if _all(each.marks, template)), None),
         )
 
     @property
-    def between_calls(self) -> str:
-        return "\n" if self.fenced else ""
+    def calls_tools(self) -> bool:
+        return self.harmony or self.calls is not None
 
-    def around_arguments(self, name: str) -> tuple[str, str]:
-        """What comes before and after the arguments of a call."""
-        if self.fenced:
-            return f"function{TOOL_SEPARATOR}{name}\n```json\n", "\n```"
-        return name + TOOL_SEPARATOR, ""
+    @property
+    def script(self) -> Script | None:
+        """By which calls are forced."""
+        return harmony.SCRIPT if self.harmony else self.calls.script if self.calls else None
 
     def markers(self, tools: bool) -> tuple[str, ...]:
         """Special tokens that must reach us as text; tool tags only when the client offered tools."""
-        think = (THINK.opening, THINK.closing) if self.thinks else ()
-        calls = (
-            TOOL_CALLS.opening,
-            TOOL_CALLS.closing,
-            TOOL_CALL.opening,
-            TOOL_CALL.closing,
-            TOOL_SEPARATOR,
-        )
-        return think + (calls if tools and self.calls_tools else ())
+        if self.harmony:
+            return harmony.TAGS
+        think = (self.thought.opening, self.thought.closing) if self.thought else ()
+        return think + (self.calls.tags if tools and self.calls else ())
+
+    def splitter(self, prompt: str, thinking: bool, toolbox: Toolbox) -> Splitter:
+        """For the answer to a prompt, which may have begun a thought already."""
+        if self.harmony:
+            return HarmonySplitter(prompt, toolbox)
+        return TagSplitter(self.thought, self.calls, toolbox, thinking)
+
+
+def _all(marks: Sequence[str], template: str) -> bool:
+    return all(mark in template for mark in marks)

@@ -6,15 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.splitter import Splitter
-from ktd.daemon.chat.style import THINK, TOOL_CALL, TOOL_CALLS, TOOL_SEPARATOR, Style
+from ktd.daemon.chat.formats.deepseek import CALL, PLAIN, SECTION, SEPARATOR
+from ktd.daemon.chat.style import THOUGHTS, Style
+from ktd.daemon.chat.toolbox import Toolbox
 
-DEEPSEEK = Style(thinks=True, calls_tools=True)
+THINK = THOUGHTS[0]
+DEEPSEEK = Style(THINK, PLAIN)
+OFFERED = Toolbox([{"function": {"name": "f"}}])
 Split = tuple[str, str, list[tuple[str, object, int]]]
 
 
 def split(pieces: Sequence[str], *, style: Style = DEEPSEEK, thinking: bool = False, tools: bool = True) -> Split:
-    splitter = Splitter(style, thinking, tools)
+    splitter = style.splitter("", thinking, OFFERED if tools else Toolbox([]))
     found: list[Piece] = []
     for piece in pieces:
         found += splitter.feed(piece)
@@ -24,12 +27,12 @@ def split(pieces: Sequence[str], *, style: Style = DEEPSEEK, thinking: bool = Fa
 
 
 def call(name: str, arguments: str) -> str:
-    body = f"function{TOOL_SEPARATOR}{name}\n```json\n{arguments}\n```"
-    return f"{TOOL_CALL.opening}{body}{TOOL_CALL.closing}"
+    body = f"function{SEPARATOR}{name}\n```json\n{arguments}\n```"
+    return f"{CALL.opening}{body}{CALL.closing}"
 
 
 def calls(*parts: str) -> str:
-    return TOOL_CALLS.opening + "\n".join(parts) + TOOL_CALLS.closing
+    return SECTION.opening + "\n".join(parts) + SECTION.closing
 
 
 @pytest.mark.parametrize(
@@ -57,12 +60,12 @@ def test_a_thought_begun_by_the_prompt_needs_no_tag() -> None:
 
 
 def test_a_model_that_does_not_think_may_write_tags() -> None:
-    plain = Style(thinks=False, calls_tools=False)
+    plain = Style()
     assert split(["<think>a</think>"], style=plain) == ("<think>a</think>", "", [])
 
 
 def test_text_is_passed_on_as_soon_as_it_cannot_be_a_tag() -> None:
-    splitter = Splitter(DEEPSEEK, thinking=False, tools=True)
+    splitter = DEEPSEEK.splitter("", thinking=False, toolbox=OFFERED)
     assert splitter.feed("<") == []
     assert splitter.feed("b>") == [Piece(content="<b>")]
     assert splitter.feed("more") == [Piece(content="more")]
@@ -82,22 +85,22 @@ def test_calls_come_whole_and_numbered() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        f"function{TOOL_SEPARATOR}add\n```json\n" + '{"a": 1}\n```',
-        f"function{TOOL_SEPARATOR}add\n```json\n" + '{"a": 1}\n``` and so on',
-        f"function{TOOL_SEPARATOR}add\n```json\n" + '{"a": 1}',
-        f"add{TOOL_SEPARATOR}" + '{"a": 1}',
+        f"function{SEPARATOR}add\n```json\n" + '{"a": 1}\n```',
+        f"function{SEPARATOR}add\n```json\n" + '{"a": 1}\n``` and so on',
+        f"function{SEPARATOR}add\n```json\n" + '{"a": 1}',
+        f"add{SEPARATOR}" + '{"a": 1}',
     ],
     ids=["r1", "garbage after it", "fence never closed", "v3.1"],
 )
 def test_the_ways_to_write_a_call(written: str) -> None:
-    text = calls(TOOL_CALL.opening + written + TOOL_CALL.closing)
+    text = calls(CALL.opening + written + CALL.closing)
     assert split([text]) == ("", "", [("add", {"a": 1}, 0)])
 
 
 @pytest.mark.parametrize("cut", ["call end", "calls end"])
 def test_a_call_that_is_not_ended_is_still_a_call(cut: str) -> None:
     text = calls(call("add", '{"a": 1}'))
-    tags = (TOOL_CALLS.closing,) if cut == "calls end" else (TOOL_CALLS.closing, TOOL_CALL.closing)
+    tags = (SECTION.closing,) if cut == "calls end" else (SECTION.closing, CALL.closing)
     for tag in tags:
         text = text.removesuffix(tag)
     assert split([text])[2] == [("add", {"a": 1}, 0)]
@@ -115,8 +118,8 @@ def test_tool_tags_are_text_when_no_tools_were_offered() -> None:
 
 
 FRAGMENTS = [
-    *(THINK.opening, THINK.closing, TOOL_CALLS.opening, TOOL_CALLS.closing, TOOL_CALL.opening, TOOL_CALL.closing),
-    *(call("f", '{"x": [1, "é"]}'), f"g{TOOL_SEPARATOR}{{}}", TOOL_SEPARATOR, " ", "\n\n", "<", "</think", "<｜tool"),
+    *(THINK.opening, THINK.closing, SECTION.opening, SECTION.closing, CALL.opening, CALL.closing),
+    *(call("f", '{"x": [1, "é"]}'), f"g{SEPARATOR}{{}}", SEPARATOR, " ", "\n\n", "<", "</think", "<｜tool"),
 ]  # fmt: skip
 
 

@@ -112,7 +112,7 @@ async def test_no_more_than_one_call(daemon: Any, parallel: bool, names: list[st
         model="demo", messages=ASK, tools=TOOLS, parallel_tool_calls=parallel
     )
     message = done.choices[0].message
-    assert ([call.function.name for call in message.tool_calls], message.content) == (names, "Now: ")
+    assert ([call.function.name for call in message.tool_calls], message.content) == (names, "Now:")
     assert daemon.engine.prompts[0].grammar is None
 
 
