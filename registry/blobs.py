@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ktd.registry.errors import DigestMismatch, InvalidDigest
@@ -29,7 +30,7 @@ class Blobs:
         self._root = root / "blobs"
         self.staging = root / "staging"
         self.bundles = root / "bundles"  # configuration that was pulled, a folder for each
-        for folder in (self._root, self.staging):
+        for folder in (self._root, self.staging, self.bundles):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path:
@@ -55,13 +56,21 @@ class Blobs:
 
     def take(self, path: Path, digest: str) -> None:
         """Make a proved file of this disk the blob of its digest, durably."""
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
+        with _opened(path) as descriptor:
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         os.replace(path, self.path(digest))
         _sync(self._root)
+
+    @contextmanager
+    def staged_folder(self) -> Iterator[Path]:
+        """A folder in staging, removed at the end of the block unless it was given another place."""
+        folder = Path(tempfile.mkdtemp(dir=self.staging))
+        with _opened(folder) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # says to `sweep` that a live process fills it
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self, digest: str) -> None:
         self.path(digest).unlink(missing_ok=True)
@@ -74,12 +83,15 @@ class Blobs:
     def sweep(self) -> None:
         """Remove what processes that died left in staging."""
         for path in self.staging.iterdir():
-            with path.open("rb") as file:
+            with _opened(path) as descriptor:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _write(descriptor: int, chunks: Iterable[bytes]) -> str:
@@ -94,8 +106,15 @@ def _write(descriptor: int, chunks: Iterable[bytes]) -> str:
 
 def _sync(folder: Path) -> None:
     """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _opened(folder) as descriptor:
         os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of a file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)

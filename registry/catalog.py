@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktd.engine.gguf import Shard
-from ktd.registry.errors import AccessDenied, HubUnreachable, NotAtHub, PullError
+from ktd.registry.errors import HubUnreachable, PullError
 from ktd.registry.names import ModelName
 from ktd.registry.pulls import preflight
 from ktd.registry.pulls.preflight import Fit, Memory
 from ktd.registry.resolver import Variant, variants
+from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Found, Hub, Listing
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
@@ -60,15 +61,11 @@ class Catalog:
 
     async def quants(self, name: ModelName, source: str | None = None) -> Quants:
         """The models of a repository, smallest first. Raises `PullError`s."""
-        problems = list[str]()
-        for hub in self._hubs.of(name, source):
-            try:
-                listing = await asyncio.to_thread(hub.listing, f"{name.namespace}/{name.model}", None)
-            except (NotAtHub, HubUnreachable, AccessDenied) as error:
-                problems.append(str(error))
-            else:
-                return await self._quants(hub, listing)
-        raise NotAtHub("; ".join(problems))
+
+        async def look(hub: Hub) -> tuple[Hub, Listing]:
+            return hub, await asked(hub.listing, f"{name.namespace}/{name.model}", None)
+
+        return await self._quants(*await first_answer(self._hubs.of(name, source), look))
 
     async def _quants(self, hub: Hub, listing: Listing) -> Quants:
         there = variants(listing.files)
@@ -94,7 +91,7 @@ class Catalog:
 async def _search(hub: Hub, query: str, limit: int) -> list[Found]:
     """The hubs' clients ask again and again; nobody waits that long for half of an answer."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(hub.search, query, limit), PATIENCE)
+        return await asyncio.wait_for(asked(hub.search, query, limit), PATIENCE)
     except TimeoutError as error:
         raise HubUnreachable(f"{hub.label} ({hub.endpoint}) does not answer") from error
 

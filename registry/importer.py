@@ -1,7 +1,7 @@
 """Candidate: GGUF files and a bundle, read and judged before anything is registered."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from ktd.registry.details import capabilities, describe, sampling_defaults
 from ktd.registry.errors import ImportRefused
 from ktd.registry.names import ModelName, name_from_file
 from ktd.registry.record import Details, Parameter
+from ktd.registry.supported import Supported
 
+ANYTHING = Supported()
 FOLDERS_DEEP = 4  # a hub's cache: snapshots/<revision>/<quant>/model.gguf
 
 
@@ -32,9 +34,7 @@ class Candidate:
         return name_from_file(split.prefix if split else self.files[0].name.removesuffix(".gguf"))
 
 
-def read_candidate(
-    paths: Sequence[Path], config: Path | None = None, supported: Collection[str] | None = None
-) -> Candidate:
+def read_candidate(paths: Sequence[Path], config: Path | None = None, supported: Supported = ANYTHING) -> Candidate:
     """Read the one model that these files and directories hold; raises `ImportRefused`.
 
     `config` is a bundle's directory; without it, an imported directory with a config.json is its own bundle.
@@ -43,7 +43,9 @@ def read_candidate(
         given = [_absolute(path) for path in paths]
         folder = _absolute(config) if config else _own_bundle(given)
         with _open(_weights(given)) as gguf:
-            _check_kind(gguf, supported)
+            supported.check(gguf.paths[0], gguf.metadata)
+            if not gguf.tensors:
+                raise ImportRefused(f"{gguf.paths[0]}: holds no weights")
             return _candidate(gguf, read_bundle(folder) if folder else None)
     except GGUFError as error:
         raise ImportRefused(str(error)) from error
@@ -99,17 +101,6 @@ def _open(files: Sequence[Path]) -> Gguf:
         names = ", ".join(path.name for path in files[:8])
         raise ImportRefused(f"these are several models, import them one at a time: {names}")
     return Gguf.open([path for path, _ in sorted(positions.items(), key=lambda item: item[1].number)])
-
-
-def _check_kind(gguf: Gguf, supported: Collection[str] | None) -> None:
-    path, kind = gguf.paths[0], gguf.metadata.text("general.type", "model")
-    if kind != "model":
-        raise ImportRefused(f"{path}: is not a model but of type {kind!r}")
-    if supported is not None and gguf.architecture not in supported:
-        known = ", ".join(sorted(supported))
-        raise ImportRefused(f"{path}: architecture {gguf.architecture!r} is not supported (supported: {known})")
-    if not gguf.tensors:
-        raise ImportRefused(f"{path}: holds no weights")
 
 
 def _candidate(gguf: Gguf, bundle: Bundle | None) -> Candidate:

@@ -1,11 +1,11 @@
 """Registry: the models of one home. Its methods may be called from any thread; no row leaves this file."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 
 from ktd.engine.gguf import Gguf, GGUFError
 from ktd.registry.blobs import Blobs, digest_hex
@@ -13,14 +13,15 @@ from ktd.registry.database import Database
 from ktd.registry.demo import DEMO, DEMO_MARK, demo_folder
 from ktd.registry.details import capabilities
 from ktd.registry.errors import DatabaseError, FileGone, ModelBroken, ModelNotFound
-from ktd.registry.importer import Candidate, read_candidate
+from ktd.registry.importer import ANYTHING, Candidate, read_candidate
 from ktd.registry.ledger import Ledger
 from ktd.registry.names import ModelName
 from ktd.registry.prune import prune
 from ktd.registry.pulls.journal import WANTED, Journal
 from ktd.registry.record import Changes, ModelRecord
 from ktd.registry.reference import Cancelled, Meter, Progress, Reference, Stamp, fingerprint, stamped
-from ktd.registry.rows import WEIGHTS, changed, copied, manifest_digest, model_row, record_of, reference_of
+from ktd.registry.rows import WEIGHTS, all_records, changed, copied, manifest_digest, model_row, record_of, reference_of
+from ktd.registry.supported import Supported
 from ktd.registry.tables import STORED, Blob, Bundle, Download, Mark, Model, ModelFile, Pull
 
 Name = str | ModelName
@@ -29,7 +30,7 @@ Name = str | ModelName
 class Registry:
     """What models exist. Every method raises `RegistryError`s only."""
 
-    def __init__(self, home: Path, database: Database, blobs: Blobs, supported: Collection[str] | None) -> None:
+    def __init__(self, home: Path, database: Database, blobs: Blobs, supported: Supported) -> None:
         self._database = database
         self.home = home
         self.supported = supported
@@ -37,8 +38,8 @@ class Registry:
         self.journal = Journal(database)
 
     @classmethod
-    def open(cls, home: Path, database_url: str | None = None, supported: Collection[str] | None = None) -> "Registry":
-        """Open or create a home. Imports of architectures outside `supported` are refused; None takes all."""
+    def open(cls, home: Path, database_url: str | None = None, supported: Supported = ANYTHING) -> "Registry":
+        """Open or create a home. Models outside `supported` are refused before they are registered or fetched."""
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             blobs = Blobs(home)
@@ -61,8 +62,7 @@ class Registry:
     def list(self) -> Sequence[ModelRecord]:
         """All models, newest first."""
         with self._database.read() as session:
-            rows = session.scalars(select(Model).order_by(Model.modified_at.desc(), Model.id.desc()))
-            return [record_of(row, self.blobs) for row in rows]
+            return all_records(session, self.blobs)
 
     def find(self, name: Name) -> ModelRecord:
         """Raises `InvalidName`, `ModelNotFound`."""
@@ -184,6 +184,11 @@ class Registry:
         with self._database.write() as session:
             ledger = Ledger(session, self.blobs)
             ledger.remove(ledger.get(target))
+
+    def has(self, digest: str) -> bool:
+        """Whether any name stands for the model of this digest."""
+        with self._database.read() as session:
+            return bool(session.scalar(select(exists().where(Model.digest == digest))))
 
     def copy(self, source: Name, destination: Name) -> ModelRecord:
         """Give a model a second name, in place of what has that name now. Nothing is copied on disk."""

@@ -15,6 +15,7 @@ from ktd.registry.pulls.journal import Origin
 from ktd.registry.pulls.limits import Limits
 from ktd.registry.pulls.partial import PIECE, Partial
 from ktd.registry.pulls.pulls import TICK, Arrived, Said
+from ktd.registry.pulls.relay import Source
 from ktd.registry.reference import Reference
 from ktd.registry.sources.hub import Hub
 from ktd.registry.sources.hubs import Hubs
@@ -128,7 +129,8 @@ class Verifier:
     async def _fetch_whole(self, hub: Hub, transfer: Transfer, origin: Origin, reference: Reference) -> None:
         staged = self._registry.home / "downloads" / f"{origin.file.sha256}.part"
         fetch = Fetch(self._limits, self._thread)
-        with await fetch.file(hub, transfer, origin.listing, origin.file, staged, lambda _: None) as partial:
+        source = Source(hub, transfer, origin.listing, origin.file)
+        with await fetch.file(source, staged, lambda _: None) as partial:
             await asyncio.to_thread(partial.move, reference.path)
 
     async def _fetch_ranges(

@@ -3,7 +3,7 @@ import json
 import click
 
 from ktd.cli import description, session
-from ktd.cli.client import Client, CliError
+from ktd.cli.client import Client, CliError, NotFound
 from ktd.cli.screen import say
 
 
@@ -30,7 +30,10 @@ def command(model: str, part: str | None, verbose: bool, as_json: bool) -> None:
     """
 
     async def show(client: Client) -> None:
-        record = await client.show(model, verbose=verbose)
+        try:
+            record = await client.show(model, verbose=verbose)
+        except NotFound:
+            raise CliError(f"model '{model}' not found") from None  # the daemon names the tag too, as Ollama does
         if as_json:
             return say(json.dumps(record, indent=2, ensure_ascii=False))
         if part is None:

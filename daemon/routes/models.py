@@ -59,14 +59,16 @@ async def delete(request: web.Request) -> web.Response:
         raise BadRequest(f'name "{name}" is invalid') from error
     except ModelNotFound as error:
         raise ModelMissing(f"model '{name}' not found") from error
-    await request.app[keys.HOST].unload(record)
+    if record is not None:
+        await request.app[keys.HOST].unload(record)
     return web.Response()
 
 
-def _delete(registry: Registry, name: str) -> ModelRecord:
+def _delete(registry: Registry, name: str) -> ModelRecord | None:
+    """The model that was deleted, unless it goes on under another name."""
     record = registry.find(name)
     registry.delete(name)
-    return record
+    return None if registry.has(record.digest) else record
 
 
 def _facts(registry: Registry, name: str, verbose: bool) -> ollama.ModelFacts:

@@ -5,11 +5,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from ktd.registry.blobs import Blobs
 from ktd.registry.errors import HubRefused
 from ktd.registry.sources.hub import Hub, HubFile, Listing
 from ktd.registry.sources.transfer import Transfer
@@ -36,7 +35,7 @@ def bundle_key(files: Sequence[HubFile]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-async def fetch_bundle(hub: Hub, transfer: Transfer, listing: Listing, root: Path) -> Path | None:
+async def fetch_bundle(hub: Hub, transfer: Transfer, listing: Listing, blobs: Blobs) -> Path | None:
     """The folder with a repository's configuration, fetched unless it is there; None when it has none.
 
     Raises what a transfer raises, `HubRefused` for bytes that are not those listed, OSError.
@@ -44,20 +43,16 @@ async def fetch_bundle(hub: Hub, transfer: Transfer, listing: Listing, root: Pat
     files = configuration_of(listing)
     if not files:
         return None
-    target = root / f"sha256-{bundle_key(files)}"
+    target = blobs.bundles / f"sha256-{bundle_key(files)}"
     if target.is_dir():
         return target
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=root, prefix=".staged-"))
-    try:
+    with blobs.staged_folder() as staged:
         for file in files:
             address = await asyncio.to_thread(hub.address, listing, file)
             data = await transfer.read(address, file)
             _prove(file, data)
             (staged / file.name).write_bytes(data)
         os.replace(staged, target)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return target
 
 

@@ -53,7 +53,8 @@ class Partial:
         self.size = size
         if writes:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)  # never through a link
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             self._file = path.open("rb", buffering=0)
@@ -95,7 +96,7 @@ class Partial:
             self._hash(memoryview(buffer)[:count])
             advance(self.received)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Append. Raises OSError when the disk is full; what was written before stays."""
         view = memoryview(data)
         while view:

@@ -1,12 +1,12 @@
 """Preflight: what can be known before the first byte of 400 GB is fetched: the architecture, the space, the fit."""
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktd.engine.gguf import GGUFError, Incomplete, Metadata, Shard, read_beginning
-from ktd.registry.errors import HubRefused, ImportRefused, NoSpace
+from ktd.registry.errors import HubRefused, NoSpace
 from ktd.registry.resolver import gigabytes
 from ktd.registry.sources.hub import Address, HubFile
 from ktd.registry.sources.transfer import Transfer
@@ -50,17 +50,6 @@ async def read_header(transfer: Transfer, address: Address, file: HubFile) -> Sh
             size = min(max(2 * size, error.needed), file.size)
         except GGUFError as error:
             raise HubRefused(str(error)) from error
-
-
-def check_architecture(header: Shard, supported: Collection[str] | None) -> None:
-    """Raises `ImportRefused`."""
-    architecture = header.metadata.text("general.architecture", None)
-    kind = header.metadata.text("general.type", "model")
-    if kind != "model":
-        raise ImportRefused(f"{header.path}: is not a model but of type {kind!r}")
-    if supported is not None and architecture not in supported:
-        known = ", ".join(sorted(supported))
-        raise ImportRefused(f"{header.path}: architecture {architecture!r} is not supported (supported: {known})")
 
 
 def check_space(folder: Path, missing: int) -> int:

@@ -3,32 +3,35 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from ktd.engine.gguf import Shard
+from ktd.engine.gguf import GGUFError, Shard
 from ktd.registry.errors import (
-    AccessDenied,
     BundleRefused,
+    HubRefused,
     HubUnreachable,
     ModelBroken,
     ModelNotFound,
-    NotAtHub,
     PullError,
 )
 from ktd.registry.names import ModelName
 from ktd.registry.pulls import preflight
 from ktd.registry.pulls.configuration import fetch_bundle
-from ktd.registry.pulls.fetch import Fetch, disk_error
+from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import Journal, Request
 from ktd.registry.pulls.preflight import Memory
+from ktd.registry.pulls.relay import Source, disk_error
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Reference, Stamp
 from ktd.registry.resolver import Variant, gigabytes, resolve, selected
+from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Hub, HubFile, Listing
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
 from ktd.registry.store import Registry
+from ktd.registry.supported import Supported
 
 TRIES = 3  # of putting files together that a removal at the same time took away
 
@@ -62,7 +65,7 @@ class Means:
     hubs: Hubs
     fetch: Fetch
     memory: Memory
-    busy: dict[str, asyncio.Lock]
+    busy: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @property
     def folder(self) -> Path:
@@ -97,14 +100,7 @@ class Pull:
 
     async def _find(self) -> list[Place]:
         """Where the model is, best place first; other hubs that have the very same files can stand in."""
-        problems = list[PullError]()
-        for hub in self._hubs():
-            try:
-                return [await self._look(hub)]
-            except (NotAtHub, HubUnreachable, AccessDenied) as error:
-                problems.append(error)
-        kinds = [kind for kind in (AccessDenied, HubUnreachable) if any(isinstance(error, kind) for error in problems)]
-        raise (kinds[0] if kinds else NotAtHub)("; ".join(map(str, problems)))
+        return [await first_answer(self._hubs(), self._look)]
 
     def _hubs(self) -> list[Hub]:
         return self._means.hubs.of(self.request.name, self.request.source, self.request.token)
@@ -112,7 +108,7 @@ class Pull:
     async def _look(self, hub: Hub) -> Place:
         name = self.request.name
         repo = f"{name.namespace}/{name.model}"
-        listing = await asyncio.to_thread(hub.listing, repo, self.request.revision)
+        listing = await asked(hub.listing, repo, self.request.revision)
         there = selected(listing.files, self.request.include, self.request.exclude)
         variant = resolve(repo, there, name.tag)
         for file in variant.files:
@@ -139,7 +135,7 @@ class Pull:
         free = preflight.check_space(means.registry.home, missing)
         header = await self._header(place) if missing else None
         if header:
-            preflight.check_architecture(header, means.registry.supported)
+            _check_kind(header, means.registry.supported)
         if missing:
             self.before.append(
                 f"{variant.label}: {gigabytes(variant.size)} in {len(files)} file{'s' * (len(files) > 1)} from "
@@ -180,7 +176,7 @@ class Pull:
         repos = dict.fromkeys([*place.listing.bases, *([named] if named else [])])
         for repo in repos:
             try:
-                listing = await asyncio.to_thread(place.hub.listing, repo, None)
+                listing = await asked(place.hub.listing, repo, None)
                 if found := await self._fetched_bundle(place, listing):
                     return found
             except (PullError, Broken, RangeRefused, OSError) as error:
@@ -192,7 +188,7 @@ class Pull:
             return None
 
     async def _fetched_bundle(self, place: Place, listing: Listing) -> Path | None:
-        return await fetch_bundle(place.hub, place.transfer, listing, self._means.registry.blobs.bundles)
+        return await fetch_bundle(place.hub, place.transfer, listing, self._means.registry.blobs)
 
     async def _gather(self, places: list[Place]) -> list[Reference]:
         """All files, several at a time; the first failure stops the others."""
@@ -243,7 +239,8 @@ class Pull:
 
         staged = self._staged(progress.digest)
         try:
-            partial = await means.fetch.file(place.hub, place.transfer, place.listing, file, staged, received)
+            source = Source(place.hub, place.transfer, place.listing, file)
+            partial = await means.fetch.file(source, staged, received)
             with partial:
                 target = means.registry.blobs.path(f"sha256:{progress.digest}")
                 await asyncio.to_thread(partial.move, target)
@@ -266,6 +263,14 @@ class Pull:
         if replaced and replaced.digest != record.digest:
             self.after.append("removing unused layers")
         return record
+
+
+def _check_kind(header: Shard, supported: Supported) -> None:
+    """Raises `ImportRefused` for a model that cannot run here, `HubRefused` for a header that makes no sense."""
+    try:
+        supported.check(header.path, header.metadata)
+    except GGUFError as error:
+        raise HubRefused(str(error)) from error
 
 
 def _find_model(registry: Registry, name: ModelName) -> ModelRecord | None:

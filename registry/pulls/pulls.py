@@ -222,7 +222,7 @@ class Pulls:
     def _made(self, loop: asyncio.AbstractEventLoop) -> Means:
         async def make() -> Means:
             fetch = Fetch(self._limits, ThreadPoolExecutor(self._limits.connections + 1, "fetch"))
-            return Means(self._registry, self._journal, self._hubs, fetch, self._memory, {})
+            return Means(self._registry, self._journal, self._hubs, fetch, self._memory)
 
         return asyncio.run_coroutine_threadsafe(make(), loop).result()
 

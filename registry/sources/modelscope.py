@@ -5,6 +5,7 @@ itself loads torch where that is installed.
 """
 
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ENDPOINT = "https://modelscope.cn"
 MAIN = "master"
 SEARCH_PAGE = 50
+LINK = str(stat.S_IFLNK)  # git's mode of a symbolic link, in decimal
 
 
 class ModelScope:
@@ -36,11 +38,7 @@ class ModelScope:
         with self._explained(repo):
             api = self._api()
             entries = api.legacy.list_repo_files(repo, "model", revision=branch)
-            files = [
-                HubFile.of(entry.get("Path"), entry.get("Size"), entry.get("Sha256"))
-                for entry in entries
-                if entry.get("Type") != "tree"
-            ]
+            files = [_file(entry) for entry in entries if entry.get("Type") != "tree"]
             bases = self._bases(api, repo)
         return Listing(repo, branch, tuple(files), bases)
 
@@ -103,6 +101,13 @@ class ModelScope:
             raise HubUnreachable(f"{self.label} ({self.endpoint}) does not answer: {error!s:.200}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HubRefused(f"{self.label} ({self.endpoint}) gives an answer that is none: {error!r:.200}") from error
+
+
+def _file(entry: dict[str, Any]) -> HubFile:
+    """Raises `HubRefused`."""
+    if str(entry.get("Mode")) == LINK:
+        raise HubRefused(f"the hub lists a symbolic link: {entry.get('Path')!r:.200}")
+    return HubFile.of(entry.get("Path"), entry.get("Size"), entry.get("Sha256"))
 
 
 def _date(value: object) -> str | None:

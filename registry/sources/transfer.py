@@ -18,8 +18,9 @@ from ktd.registry.sources.hub import SHA256, Address, HubFile
 
 MOST_REDIRECTS = 5
 LONGEST_WAIT = 120.0  # seconds of a Retry-After that are waited for
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=30)  # a line silent for 30 s is dropped
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=8, sock_read=30)  # a line silent for 30 s is dropped
 REDIRECTS = (301, 302, 303, 307, 308)
+EXPIRED = (401, 403, 404, 410)  # of a signed address
 
 
 class RangeRefused(Exception):
@@ -50,6 +51,7 @@ class Transfer:
         trusted = trusted_hosts(endpoint)
         private = is_private_host(self._endpoint.host or "")
         connector = aiohttp.TCPConnector(resolver=None if private else PublicResolver(trusted), limit=0)
+        self._led: dict[str, URL] = {}  # where an address led: a signed one serves many ranges
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -89,15 +91,22 @@ class Transfer:
     async def _reply(
         self, address: Address, file: HubFile, start: int, end: int | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        origin = url = URL(address.url, encoded=True)
+        origin = URL(address.url, encoded=True)
+        url = self._led.get(address.url, origin)
         headers = {**address.headers, "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         for _ in range(MOST_REDIRECTS + 1):
             sent = headers_for(url, origin, headers)
             async with self._session.get(url, headers=sent, allow_redirects=False) as reply:
+                if reply.status in EXPIRED and address.url in self._led:
+                    del self._led[address.url]
+                    url = origin
+                    continue
                 if reply.status not in REDIRECTS:
                     _check_status(reply, file, foreign=url.origin() != origin.origin())
+                    if url != origin:
+                        self._led[address.url] = url
                     yield reply
                     return
                 _check_linked(reply, file)
@@ -135,7 +144,7 @@ def _check_status(reply: aiohttp.ClientResponse, file: HubFile, foreign: bool) -
         raise RangeRefused
     if status == 429 or status >= 500 or status in (408, 425):
         raise Broken(f"{host} answers HTTP {status}", _retry_after(reply))
-    if foreign and status in (401, 403, 404, 410):
+    if foreign and status in EXPIRED:
         raise Broken(f"{host} answers HTTP {status}")  # a signed address that has expired; a new one is asked for
     if status in (401, 403):
         raise AccessDenied(f"{host} refuses {file.path} (HTTP {status}): a token that may read it is needed")

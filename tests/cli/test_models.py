@@ -97,3 +97,9 @@ def test_bench_refuses_what_is_no_model(ktd: CommandLine, tmp_path: Path) -> Non
     ran = ktd("bench", str(tmp_path / "text.gguf"))
     assert ran.returncode == 1
     assert "text.gguf" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_show_names_a_missing_model_as_it_was_typed(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/show"] = Reply({"error": "model 'nope:latest' not found"}, status=404)
+    ran = ktd("show", "nope")
+    assert (ran.returncode, ran.stderr) == (1, "Error: model 'nope' not found\n")

@@ -72,6 +72,13 @@ async def test_copy_and_delete(daemon: Any) -> None:
     assert (await daemon.ollama.list()).models == []
 
 
+async def test_deleting_a_copy_leaves_the_model_in_memory(daemon: Any) -> None:
+    daemon.registry.copy("demo", "second")
+    await daemon.ollama.generate(model="demo", prompt="")
+    await daemon.ollama.delete("second")
+    assert [model["name"] for model in await daemon.loaded()] == ["demo:latest"]
+
+
 async def test_deleting_unloads(daemon: Any) -> None:
     await daemon.ollama.generate("demo")
     await daemon.ollama.delete("demo")

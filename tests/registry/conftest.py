@@ -4,6 +4,7 @@ import pytest
 from gguf_writer import small_model
 
 from ktd.registry.store import Registry
+from ktd.registry.supported import Supported
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def registry(home):
-    with Registry.open(home, supported={"deepseek2"}) as opened:
+    with Registry.open(home, supported=Supported({"deepseek2"}, {"deepseek-v3"})) as opened:
         yield opened
 
 

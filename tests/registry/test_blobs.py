@@ -91,3 +91,15 @@ def test_sweep_takes_what_nobody_writes(blobs, tmp_path):
         assert [path.name for path in (tmp_path / "staging").iterdir()] == ["live"]
     blobs.sweep()
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_staged_folder_goes_with_its_process(blobs, tmp_path):
+    with blobs.staged_folder() as folder:
+        (folder / "config.json").write_text("{}")
+        blobs.sweep()
+        assert (folder / "config.json").exists()
+    assert not folder.exists()
+    (tmp_path / "staging" / "dead").mkdir()
+    (tmp_path / "staging" / "dead" / "config.json").write_text("{}")
+    blobs.sweep()
+    assert list((tmp_path / "staging").iterdir()) == []

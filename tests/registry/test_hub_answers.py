@@ -160,3 +160,10 @@ def test_a_token_is_not_for_a_mirror_that_only_a_name_mentions(tmp_path):
         hub = Hubs(tmp_path, {"HF_TOKEN": "secret"}).of(ModelName.parse(name))[0]
         sent[hub.endpoint] = "Authorization" in hub.address(Listing("ns/repo", "main", (file,)), file).headers
     assert sent == {"https://hf-mirror.com": False, "https://huggingface.co": True}
+
+
+def test_links_are_refused(hub, tmp_path):
+    hub.repos["ns/repo"] = Repo({"fine-Q4_K_M.gguf": b"x", "config.json": b"../../etc/passwd"})
+    hub.links.add("config.json")
+    with pytest.raises(HubRefused, match=r"lists a symbolic link: 'config\.json'"):
+        adapter(ModelScope, hub.url, tmp_path).listing("ns/repo", None)

@@ -1,6 +1,7 @@
 """What can become a model, and how the rest is refused."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from gguf_writer import STRING, RawGguf, small_model, write_shards
@@ -48,6 +49,10 @@ def test_unsupported_kinds(registry, tmp_path, home):
     refused(registry, llama, match=r"architecture 'llama' is not supported \(supported: deepseek2\)")
     adapter = small_model().key("general.type", STRING, "adapter").write(tmp_path / "lora.gguf")
     refused(registry, adapter, match="is not a model but of type 'adapter'")
+    odd = small_model().key("tokenizer.ggml.pre", STRING, "klingon").write(tmp_path / "odd.gguf")
+    refused(registry, odd, match=r"odd\.gguf: pre-tokenizer 'klingon' is not supported \(supported: deepseek-v3\)")
+    old = replace(small_model(), keys=[key for key in small_model().keys if key[0] != "tokenizer.ggml.pre"])
+    refused(registry, old.write(tmp_path / "old.gguf"), match="the pre-tokenizer is not named")
     vocabulary = RawGguf(keys=small_model().keys).write(tmp_path / "vocab.gguf")
     refused(registry, vocabulary, match="holds no weights")
     nameless = RawGguf(tensors=small_model().tensors).write(tmp_path / "nameless.gguf")

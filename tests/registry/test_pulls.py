@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import huggingface_hub
 import pytest
 from fake_hub import FakeHub, Fault, Repo
-from gguf_writer import RawTensor, small_model
+from gguf_writer import STRING, RawTensor, small_model
 from pulling import BASE, MODEL, STEM, Pulling, big, r1, received, until
 
 from ktd.registry.errors import (
@@ -20,11 +20,13 @@ from ktd.registry.errors import (
     NoSpace,
     NoSuchDownload,
     NotAtHub,
+    PullError,
     PullStopped,
 )
 from ktd.registry.names import ModelName
 from ktd.registry.pulls.pulls import Arrived, Said
 from ktd.registry.record import ModelRecord
+from ktd.registry.sources import asking
 
 BIG = "ns/Big-GGUF:Q8_0"
 FILE = "Big-Q8_0.gguf"
@@ -61,7 +63,7 @@ async def test_a_split_model_with_its_configuration(pulling, source):
     assert [path.name for path in record.bundle.iterdir()] == ["config.json"]
     said = [event.status for event in events if isinstance(event, Said)]
     assert said[0] == "pulling manifest"
-    assert said[1].startswith("UD-IQ1_S: 1312 B in 3 files from ")
+    assert said[1].startswith("UD-IQ1_S: 1376 B in 3 files from ")
     assert said[2].startswith("fits this machine: about ")
     assert said[3:] == ["verifying sha256 digest", "writing manifest"]
     assert pulling.registry.present(MODEL) == record
@@ -149,6 +151,18 @@ async def test_a_partial_file_that_is_too_long(pulling, hub):
     assert whole(pulling, await pulling.pull(BIG), "ns/Big-GGUF")
 
 
+async def test_a_link_in_place_of_a_partial_file_is_not_followed(pulling, hub, tmp_path):
+    data = hub.repos["ns/Big-GGUF"].files[FILE]
+    (pulling.registry.home / "downloads").mkdir()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    staged = pulling.registry.home / "downloads" / f"{hashlib.sha256(data).hexdigest()}.part"
+    staged.symlink_to(precious)
+    with pytest.raises(PullError, match="cannot be written"):
+        await pulling.pull(BIG)
+    assert precious.read_bytes() == b"mine"
+
+
 async def test_a_partial_file_with_wrong_bytes_is_found_out(pulling, hub):
     data = hub.repos["ns/Big-GGUF"].files[FILE]
     staged = pulling.registry.home / "downloads" / f"{hashlib.sha256(data).hexdigest()}.part"
@@ -204,6 +218,14 @@ async def test_the_other_hub_when_the_first_is_down(pulling, hub):
     assert any("from ModelScope" in event.status for event in events if isinstance(event, Said))
 
 
+async def test_the_other_hub_when_the_first_is_silent(pulling, hub, monkeypatch):
+    """It is asked meanwhile; nobody waits for the silent one's time to run out."""
+    monkeypatch.setattr(asking, "HESITATION", 0.05)
+    hub.silent.add("huggingface")
+    events = await pulling.events()
+    assert any("from ModelScope" in event.status for event in events if isinstance(event, Said))
+
+
 async def test_what_no_hub_has(pulling, hub):
     hub.repos["ns/gated"] = Repo({}, gated=True)
     with pytest.raises(NotAtHub):
@@ -231,6 +253,14 @@ async def test_an_architecture_that_cannot_run_is_refused_before_the_download(pu
     hub.repos["ns/Other-GGUF"] = Repo({"Other-Q8_0.gguf": other.build()})
     with pytest.raises(ImportRefused, match="architecture 'llama' is not supported"):
         await pulling.pull("ns/Other-GGUF:Q8_0")
+    assert pulling.partials() == {}
+
+
+async def test_a_pre_tokenizer_that_is_unknown_is_refused_before_the_download(pulling, hub):
+    odd = small_model().key("tokenizer.ggml.pre", STRING, "klingon").tensor(RawTensor("blk.0.big.weight", (MIB,)))
+    hub.repos["ns/Odd-GGUF"] = Repo({"Odd-Q8_0.gguf": odd.build()})
+    with pytest.raises(ImportRefused, match=r"pre-tokenizer 'klingon' is not supported \(supported: deepseek-v3\)"):
+        await pulling.pull("ns/Odd-GGUF:Q8_0")
     assert pulling.partials() == {}
 
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 from gguf_writer import STRING, small_model, write_shards
+from sqlalchemy import Engine, event
 
 from ktd.registry.errors import FileChanged, FileGone, InvalidName, ModelBroken, ModelNotFound
 from ktd.registry.names import ModelName
@@ -210,3 +211,22 @@ def test_many_threads(registry, weights):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(48)))
     assert sorted(names(registry)) == sorted(f"m{number}:copy" for number in range(48))
+
+
+def test_a_list_asks_the_database_as_often_for_many_as_for_one(registry, weights):
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        asked.append(statement)
+
+    counts = set()
+    for number in range(3):
+        registry.import_files([weights], name=f"m{number}")
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            assert len(registry.list()) == number + 1
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        counts.add(len(asked))
+        asked.clear()
+    assert len(counts) == 1

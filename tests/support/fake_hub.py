@@ -58,6 +58,8 @@ class FakeHub:
         self.asked: list[Asked] = []
         self.pace = 0.0  # seconds between steps
         self.down: set[str] = set()  # "huggingface", "modelscope": answers 503
+        self.silent: set[str] = set()  # takes questions about repositories and never answers
+        self.links: set[str] = set()  # paths that ModelScope lists as symbolic links
         self.redirect: str | None = None  # where files are redirected to instead
         self.moved: str | None = None  # where questions about repositories are redirected to
         self.url = self.cdn = ""
@@ -75,6 +77,7 @@ class FakeHub:
     def __exit__(self, *_: object) -> None:
         for fault in self.faults:
             fault.go.set()
+        self.silent.clear()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
@@ -129,6 +132,8 @@ class FakeHub:
 
     async def _hf_info(self, request: web.Request) -> web.Response:
         self._note("hub", request)
+        while "huggingface" in self.silent:
+            await asyncio.sleep(0.02)
         if self.moved and "moved" not in request.query:
             raise web.HTTPTemporaryRedirect(self.moved)
         name, repo = self._repo(request, "huggingface")
@@ -178,7 +183,13 @@ class FakeHub:
         self._note("hub", request)
         _, repo = self._repo(request, "modelscope")
         files: list[dict[str, Any]] = [
-            {"Path": path, "Size": len(data), "Sha256": hashlib.sha256(data).hexdigest(), "Type": "blob"}
+            {
+                "Path": path,
+                "Size": len(data),
+                "Sha256": hashlib.sha256(data).hexdigest(),
+                "Type": "blob",
+                "Mode": "40960" if path in self.links else "33188",
+            }
             for path, data in repo.files.items()
         ]
         folders = {path.rpartition("/")[0] for path in repo.files} - {""}
@@ -212,7 +223,8 @@ class FakeHub:
         self._note("cdn", request)
         repo = self.repos[f"{request.match_info['ns']}/{request.match_info['repo']}"]
         path = request.match_info["path"]
-        rest = request.headers.get("Range", "-").endswith("-")
+        asked = request.headers.get("Range", "bytes=0-")
+        rest = asked.endswith("-") or not asked.startswith("bytes=0-")  # a header is asked for by its first bytes
         fault = self._fault(path, lambda fault: rest and (not fault.headers or bool(fault.status))) or Fault(path)
         data = repo.files[path]
         if fault.status:

@@ -97,6 +97,7 @@ def small_model(architecture: str = "deepseek2") -> RawGguf:
         .key(f"{architecture}.embedding_length", UINT32, 32)
         .key(f"{architecture}.attention.layer_norm_rms_epsilon", FLOAT32, 1e-6)
         .key("tokenizer.ggml.model", STRING, "gpt2")
+        .key("tokenizer.ggml.pre", STRING, "deepseek-v3")
         .key("tokenizer.ggml.tokens", ARRAY, array(STRING, ["a", "b", "é"]))
         .key("tokenizer.ggml.token_type", ARRAY, array(INT32, [1, 1, 3]))
         .key("tokenizer.ggml.add_bos_token", BOOL, 1)

@@ -16,6 +16,7 @@ from ktd.registry.pulls.pulls import Arrived, Event, Pulls
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
+from ktd.registry.supported import Supported
 
 MODEL = "unsloth/DeepSeek-R1-GGUF:IQ1_S"
 STEM = "DeepSeek-R1-UD-IQ1_S"
@@ -42,7 +43,7 @@ class Pulling:
 
     def __init__(self, home: Path, hub: FakeHub, environ: dict[str, str] | None = None, **limits: object) -> None:
         self.hub = hub
-        self.registry = Registry.open(home, supported={"deepseek2"})
+        self.registry = Registry.open(home, supported=Supported({"deepseek2"}, {"deepseek-v3"}))
         variables = {"HF_ENDPOINT": hub.url, "MODELSCOPE_ENDPOINT": hub.url, "HF_TOKEN": "secret"} | (environ or {})
         self.pulls = Pulls(
             self.registry,
