@@ -17,9 +17,10 @@ from ktd.daemon.app import application
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.home import HomeError, claimed
 from ktd.daemon.settings import Settings
-from ktd.engine.client import ARCHITECTURES, EngineClient
+from ktd.engine.client import ARCHITECTURES, PRETOKENIZERS, EngineClient
 from ktd.registry.errors import RegistryError
 from ktd.registry.store import Registry
+from ktd.registry.supported import Supported
 
 LAST_WORDS = 10.0  # seconds that running replies get to end when the daemon stops
 
@@ -38,7 +39,8 @@ def run(settings: Settings, *, until_stdin_closes: bool = False) -> int:
 
 
 def _registry(settings: Settings) -> Registry:
-    return Registry.open(settings.home, settings.database_url, frozenset(ARCHITECTURES))
+    supported = Supported(frozenset(ARCHITECTURES), frozenset(PRETOKENIZERS))
+    return Registry.open(settings.home, settings.database_url, supported)
 
 
 class AddressError(Exception):

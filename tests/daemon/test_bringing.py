@@ -203,7 +203,7 @@ async def test_quants_search_and_downloads(served, hub):
     found = await served.get("/api/quants?model=unsloth/DeepSeek-R1-GGUF")
     [row] = found["quants"]
     weights = 32 * 3 + 32 + 32 * 2  # of `small_model`
-    assert (row["quant"], row["size"], row["complete"]) == ("UD-IQ1_S", 1312, True)
+    assert (row["quant"], row["size"], row["complete"]) == ("UD-IQ1_S", 1376, True)
     assert row["bits"] == pytest.approx(8 * 1312 / weights)
     assert (found["architecture"], found["source"]) == ("deepseek2", "huggingface")
     searched = await served.get("/api/search?query=deepseek")
