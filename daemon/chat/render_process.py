@@ -1,12 +1,14 @@
 """The process that renders chat templates: `python -P -m ktd.daemon.chat.render_process`.
 
-It ends when its stdin does. Each render may use SECONDS of processor time, all of them together MEMORY bytes of
-address space; past the first the kernel ends the process, past the second the render fails. One frame is a
-little-endian u32 length and JSON: `{"template", "variables"}` in, `{"text"}` or `{"error"}` out.
+It ends when its stdin does, or when nothing comes for IDLE seconds. Each render may use SECONDS of processor time,
+all of them together MEMORY bytes of address space; past the first the kernel ends the process, past the second the
+render fails. One frame is a little-endian u32 length and JSON: `{"template", "variables"}` in, `{"text"}` or
+`{"error"}` out.
 """
 
 import json
 import resource
+import select
 import signal
 import struct
 import sys
@@ -15,6 +17,7 @@ from typing import Any, BinaryIO
 from ktd.daemon.chat.template import render
 
 SECONDS = 5.0
+IDLE = 300.0  # starting anew costs a tenth of a second, waiting 20 MB
 MEMORY = 1 << 30
 LONGEST = 16 << 20  # characters of a rendered prompt
 
@@ -52,6 +55,8 @@ def _answer(request: dict[str, Any]) -> bytes:
 
 
 def _read(source: BinaryIO) -> dict[str, Any] | None:
+    if not select.select([source], [], [], IDLE)[0]:
+        return None
     head = source.read(HEADER.size)
     if len(head) < HEADER.size:
         return None

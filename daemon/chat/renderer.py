@@ -1,4 +1,4 @@
-"""Renderer: the daemon's side of the process that renders chat templates."""
+"""Renderer: the daemon's side of the processes that render chat templates."""
 
 import asyncio
 import json
@@ -10,39 +10,87 @@ from typing import Any
 from ktd.daemon.chat.render_process import HEADER, SECONDS, pack
 from ktd.daemon.errors import TemplateFailed
 
+MOST_KEPT = 4  # processes that wait for their next render
+
 
 class Renderer:
-    """Starts its process at the first render and anew after a template has killed it."""
+    """A process for each template, so that a slow one keeps nobody waiting but those who use it.
+
+    They start at the first render, and end by themselves when they have been idle for a while.
+    """
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
+        self._lanes: dict[str, _Lane] = {}  # by template, the one used last at the end
 
     async def render(self, template: str, variables: dict[str, Any]) -> str:
         """The prompt's text. Raises TemplateFailed."""
-        request = pack({"template": template, "variables": variables})
-        async with self._turn:
-            process = await self._running()
-            try:
-                reply = await _exchange(process, request)
-            except (asyncio.IncompleteReadError, OSError) as error:
-                raise TemplateFailed(_last_words(await self._ended())) from error
-            except BaseException:
-                await self._kill()  # it would answer the next request with this one's text
-                raise
+        lane = self._lanes.pop(template) if template in self._lanes else _Lane()
+        self._lanes[template] = lane
+        try:
+            reply = await lane.ask(pack({"template": template, "variables": variables}))
+        finally:
+            await self._let_go()
         if "error" in reply:
             raise TemplateFailed(f"the model's chat template failed: {reply['error']}")
         text: str = reply["text"]
         return text
 
     async def close(self) -> None:
+        for lane in self._lanes.values():
+            await lane.close()
+
+    async def _let_go(self) -> None:
+        """End the processes that have waited longest, if there are too many."""
+        idle = [template for template, lane in self._lanes.items() if not lane.busy]
+        for template in idle[: max(0, len(self._lanes) - MOST_KEPT)]:
+            await self._lanes.pop(template).close()
+
+
+class _Lane:
+    """One process, and those who wait for it. It starts anew after its template has killed it."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._asking = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._asking > 0
+
+    async def ask(self, request: bytes) -> dict[str, str]:
+        """Raises TemplateFailed."""
+        self._asking += 1
+        try:
+            async with self._turn:
+                reply = await self._answer(request) or await self._answer(request)
+        finally:
+            self._asking -= 1
+        if reply is None:
+            raise _failure(0)
+        return reply
+
+    async def close(self) -> None:
         async with self._turn:
             if self._process is not None:
                 await self._kill()
 
+    async def _answer(self, request: bytes) -> dict[str, str] | None:
+        """None when the process had just ended by itself. Raises TemplateFailed."""
+        process = await self._running()
+        try:
+            return await _exchange(process, request)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            if (code := await self._ended()) == 0:
+                return None
+            raise _failure(code) from error
+        except BaseException:
+            await self._kill()  # it would answer the next request with this one's text
+            raise
+
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is not None:
-            await self._ended()  # something else ended it while it was idle
+            await self._ended()  # it has been idle for long
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "ktd.daemon.chat.render_process"),
@@ -75,7 +123,7 @@ async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> dict
     return reply
 
 
-def _last_words(code: int) -> str:
+def _failure(code: int) -> TemplateFailed:
     if code == -signal.SIGPROF:
-        return f"the model's chat template failed: it ran longer than {SECONDS:g} seconds"
-    return f"the model's chat template failed: its process ended with code {code}"
+        return TemplateFailed(f"the model's chat template failed: it ran longer than {SECONDS:g} seconds")
+    return TemplateFailed(f"the model's chat template failed: its process ended with code {code}")

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from ktd.daemon.chat.chat import Chat, Message, Piece, Terms, ToolCall
 from ktd.daemon.chat.framing import Framing
 from ktd.daemon.chat.prompt import Framed, framed
-from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.chat.renderer import MOST_KEPT, Renderer
 from ktd.daemon.chat.template import render
 from ktd.daemon.errors import TemplateFailed
 
@@ -77,17 +78,50 @@ async def test_a_render_that_is_given_up_does_not_answer_the_next(renderer: Rend
     assert await renderer.render("mine", {}) == "mine"
 
 
+async def test_a_slow_template_keeps_nobody_else_waiting(renderer: Renderer) -> None:
+    slow = asyncio.create_task(renderer.render("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
+                                               "{% endfor %}", {}))  # fmt: skip
+    assert [await renderer.render(f"quick {number}", {}) for number in range(6)] == [f"quick {n}" for n in range(6)]
+    assert not slow.done()
+    assert len(renderer._lanes) <= MOST_KEPT
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+
+
 async def killed_while_idle(renderer: Renderer) -> None:
     assert await renderer.render("warm", {}) == "warm"
-    process = renderer._process
+    (lane,) = renderer._lanes.values()
+    process = lane._process
     assert process is not None
     process.kill()
     await process.wait()
 
 
+async def test_an_idle_process_ends_by_itself() -> None:
+    command = "from ktd.daemon.chat import render_process as it; it.IDLE = 0.01; it.main()"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    assert await process.wait() == 0
+    assert process.stdin
+    process.stdin.close()
+
+
+async def test_a_process_that_just_ended_costs_no_render(renderer: Renderer) -> None:
+    """It may end between the look at it and the question."""
+    await killed_while_idle(renderer)
+    (lane,) = renderer._lanes.values()
+    stopped = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ""), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    await lane._ended()
+    lane._process = stopped
+    assert await renderer.render("warm", {}) == "warm"
+
+
 async def test_a_process_that_ended_while_idle_costs_no_render(renderer: Renderer) -> None:
     await killed_while_idle(renderer)
-    assert await renderer.render("again", {}) == "again"
+    assert await renderer.render("warm", {}) == "warm"
 
 
 async def test_a_process_that_ended_while_idle_can_be_closed(renderer: Renderer) -> None:
