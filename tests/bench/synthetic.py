@@ -2,6 +2,7 @@
 
     python tests/bench/synthetic.py v2-lite Q4_K_M out.gguf
     python tests/bench/synthetic.py v3 IQ1_S out.gguf --layers 5
+    python tests/bench/synthetic.py qwen-0.5b Q8_0 out.gguf
 
 The numbers are noise of the right size, so that activations stay finite and routing stays even; the answers are noise
 too. The type mixes follow what llama.cpp's quantiser and Unsloth's dynamic quants give to the same tensors.
@@ -23,7 +24,10 @@ TILE = 4099  # random blocks that a tensor repeats; a prime, so that rows differ
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A DeepSeek model's dimensions; `q_lora` 0 means that q is one matrix."""
+    """A DeepSeek model's dimensions; `q_lora` 0 means that q is one matrix.
+
+    Without experts it is a Qwen2 model: `groups` of key heads, `nope` values a head, the head tied to the embedding.
+    """
 
     dim: int
     layers: int
@@ -47,7 +51,25 @@ class Shape:
 SHAPES = {
     "v2-lite": Shape(2048, 27, 1, 10944, 64, 6, 2, 1408, 16, 0, 102400),
     "v3": Shape(7168, 61, 3, 18432, 256, 8, 1, 2048, 128, 1536, 129280, groups=8, groups_used=4),
+    "qwen-0.5b": Shape(896, 24, 24, 4864, 0, 0, 0, 0, 14, 0, 151936, groups=2, nope=64),
 }
+
+
+def dynamic(experts: Q) -> dict[str, Q]:
+    """Few bits for the routed experts, many for what every token reads."""
+    return {
+        "output": Q.Q6_K,
+        "ffn_gate_exps": experts,
+        "ffn_up_exps": experts,
+        "ffn_down_exps": experts,
+        "ffn_gate_shexp": Q.Q5_K,
+        "ffn_up_shexp": Q.Q5_K,
+        "ffn_down_shexp": Q.Q6_K,
+        "ffn_down": Q.Q6_K,
+        "attn_kv_a_mqa": Q.Q6_K,
+        "*": Q.Q4_K,
+    }
+
 
 # tensor kind -> type; "*" for the rest
 MIXES: dict[str, dict[str, Q]] = {
@@ -66,21 +88,12 @@ MIXES: dict[str, dict[str, Q]] = {
         "attn_kv_a_mqa": Q.Q6_K,
         "*": Q.Q4_K,
     },
-    "IQ1_S": {
-        "output": Q.Q6_K,
-        "ffn_gate_exps": Q.IQ1_S,
-        "ffn_up_exps": Q.IQ1_S,
-        "ffn_down_exps": Q.IQ1_S,
-        "ffn_gate_shexp": Q.Q5_K,
-        "ffn_up_shexp": Q.Q5_K,
-        "ffn_down_shexp": Q.Q6_K,
-        "ffn_down": Q.Q6_K,
-        "attn_kv_a_mqa": Q.Q6_K,
-        "*": Q.Q4_K,
-    },
+    **{kind.name: dynamic(kind) for kind in (Q.IQ1_S, Q.IQ1_M, Q.IQ2_XXS, Q.IQ2_XS, Q.IQ2_S)},
+    **{kind.name: dynamic(kind) for kind in (Q.IQ3_XXS, Q.IQ3_S, Q.IQ4_XS)},
 }
 # What the quantisers fall back to where a row is not whole blocks of 256.
-FALLBACK = {Q.Q2_K: Q.Q4_0, Q.Q4_K: Q.Q5_0, Q.Q5_K: Q.Q5_1, Q.Q6_K: Q.Q8_0, Q.IQ1_S: Q.IQ4_NL}
+FALLBACK = {Q.Q2_K: Q.Q4_0, Q.Q4_K: Q.Q5_0, Q.Q5_K: Q.Q5_1, Q.Q6_K: Q.Q8_0}
+FALLBACK_OF_CODEBOOKS = Q.IQ4_NL
 
 # Where a block keeps its half-precision scale, and for types with a minimum where that is and the mean it takes off.
 SCALE_AT = {
@@ -132,19 +145,9 @@ def tensors(s: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(name, shape in numpy's order)"""
     yield "token_embd", (s.vocab, s.dim)
     for i in range(s.layers):
-        at, head = f"blk.{i}.", s.nope + s.rope
+        at = f"blk.{i}."
         yield at + "attn_norm", (s.dim,)
-        if s.q_lora:
-            yield at + "attn_q_a", (s.q_lora, s.dim)
-            yield at + "attn_q_a_norm", (s.q_lora,)
-            yield at + "attn_q_b", (s.heads * head, s.q_lora)
-        else:
-            yield at + "attn_q", (s.heads * head, s.dim)
-        yield at + "attn_kv_a_mqa", (s.kv_lora + s.rope, s.dim)
-        yield at + "attn_kv_a_norm", (s.kv_lora,)
-        yield at + "attn_k_b", (s.heads, s.kv_lora, s.nope)
-        yield at + "attn_v_b", (s.heads, s.value, s.kv_lora)
-        yield at + "attn_output", (s.dim, s.heads * s.value)
+        yield from _latent(at, s) if s.experts else _grouped(at, s)
         yield at + "ffn_norm", (s.dim,)
         if i < s.dense:
             yield from _gated(at, "", s.dim, s.dense_width)
@@ -155,7 +158,32 @@ def tensors(s: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield from _gated(at, "_exps", s.dim, s.width, s.experts)
             yield from _gated(at, "_shexp", s.dim, s.width * s.shared)
     yield "output_norm", (s.dim,)
-    yield "output", (s.vocab, s.dim)
+    if s.experts:
+        yield "output", (s.vocab, s.dim)
+
+
+def _latent(at: str, s: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    head = s.nope + s.rope
+    if s.q_lora:
+        yield at + "attn_q_a", (s.q_lora, s.dim)
+        yield at + "attn_q_a_norm", (s.q_lora,)
+        yield at + "attn_q_b", (s.heads * head, s.q_lora)
+    else:
+        yield at + "attn_q", (s.heads * head, s.dim)
+    yield at + "attn_kv_a_mqa", (s.kv_lora + s.rope, s.dim)
+    yield at + "attn_kv_a_norm", (s.kv_lora,)
+    yield at + "attn_k_b", (s.heads, s.kv_lora, s.nope)
+    yield at + "attn_v_b", (s.heads, s.value, s.kv_lora)
+    yield at + "attn_output", (s.dim, s.heads * s.value)
+
+
+def _grouped(at: str, s: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield at + "attn_q", (s.heads * s.nope, s.dim)
+    yield at + "attn_q.bias", (s.heads * s.nope,)
+    for name in ("attn_k", "attn_v"):
+        yield at + name, (s.groups * s.nope, s.dim)
+        yield at + name + ".bias", (s.groups * s.nope,)
+    yield at + "attn_output", (s.dim, s.heads * s.nope)
 
 
 def _gated(at: str, suffix: str, dim: int, width: int, *experts: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -169,7 +197,7 @@ def type_of(name: str, k: int, mix: dict[str, Q]) -> Q:
     if kind in ("attn_k_b", "attn_v_b"):
         return Q.F16 if mix["*"] == Q.F16 else Q.Q8_0
     wanted = mix.get(kind, mix["*"])
-    return wanted if k % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else FALLBACK[wanted]
+    return wanted if k % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else FALLBACK.get(wanted, FALLBACK_OF_CODEBOOKS)
 
 
 def metadata(w: gguf.GGUFWriter, s: Shape) -> None:
@@ -178,6 +206,17 @@ def metadata(w: gguf.GGUFWriter, s: Shape) -> None:
     w.add_embedding_length(s.dim)
     w.add_feed_forward_length(s.dense_width)
     w.add_head_count(s.heads)
+    w.add_layer_norm_rms_eps(1e-6)
+    w.add_rope_freq_base(10000.0)
+    w.add_vocab_size(s.vocab)
+    if s.experts:
+        latent_metadata(w, s)
+    else:
+        w.add_head_count_kv(s.groups)
+    vocabulary(w, s)
+
+
+def latent_metadata(w: gguf.GGUFWriter, s: Shape) -> None:
     w.add_head_count_kv(1)
     w.add_key_length(s.kv_lora + s.rope)
     w.add_value_length(s.kv_lora)
@@ -187,9 +226,6 @@ def metadata(w: gguf.GGUFWriter, s: Shape) -> None:
         w.add_q_lora_rank(s.q_lora)
     w.add_kv_lora_rank(s.kv_lora)
     w.add_rope_dimension_count(s.rope)
-    w.add_rope_freq_base(10000.0)
-    w.add_layer_norm_rms_eps(1e-6)
-    w.add_vocab_size(s.vocab)
     w.add_leading_dense_block_count(s.dense)
     w.add_expert_count(s.experts)
     w.add_expert_used_count(s.used)
@@ -201,15 +237,15 @@ def metadata(w: gguf.GGUFWriter, s: Shape) -> None:
     if s.groups > 1:
         w.add_expert_group_count(s.groups)
         w.add_expert_group_used_count(s.groups_used)
-    vocabulary(w, s.vocab)
 
 
-def vocabulary(w: gguf.GGUFWriter, size: int) -> None:
+def vocabulary(w: gguf.GGUFWriter, s: Shape) -> None:
     """The bytes, then tokens nobody will meet; a tokenizer that every reader accepts."""
     letters = [chr(c) for c in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
     letters.append(letters[0] + letters[1])
+    size = s.vocab
     w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("deepseek-llm")
+    w.add_tokenizer_pre("deepseek-llm" if s.experts else "qwen2")
     w.add_token_list(letters + [f"<w{i}>" for i in range(size - len(letters))])
     w.add_token_types([1] * len(letters) + [1] * (size - len(letters) - 2) + [3, 3])
     w.add_token_merges([f"{letters[0]} {letters[1]}"])
@@ -220,7 +256,7 @@ def vocabulary(w: gguf.GGUFWriter, size: int) -> None:
 
 def write(path: Path, shape: Shape, mix: dict[str, Q]) -> None:
     noise = Noise(seed=1)
-    w = gguf.GGUFWriter(path, "deepseek2")
+    w = gguf.GGUFWriter(path, "deepseek2" if shape.experts else "qwen2")
     metadata(w, shape)
     plan = list(tensors(shape))
     for name, dims in plan:
