@@ -1,6 +1,7 @@
 """The CPU runtime. Arrays are C-contiguous; every call that computes releases the GIL."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,35 @@ class Machine:
         """Bytes per second that all threads read together from a fresh buffer of this size."""
 
 class Weights:
-    """GGUF tensors mapped from their files. tensors: (name, file index, offset, GGUF type number, shape)."""
-    def __init__(self, files: Sequence[str], tensors: Sequence[tuple[str, int, int, int, tuple[int, ...]]]) -> None: ...
+    """GGUF tensors of files that are mapped, or read into memory of their own.
+
+    tensors: (name, file index, offset, GGUF type number, shape).
+    """
+    def __init__(
+        self,
+        files: Sequence[str],
+        tensors: Sequence[tuple[str, int, int, int, tuple[int, ...]]],
+        residence: Literal["mapped", "read"] = "mapped",
+    ) -> None: ...
     @property
     def bytes(self) -> int: ...
-    def populate(self, begin: int, length: int) -> None:
-        """Bring bytes [begin, begin + length) of the tensors, counted through all of them, into memory."""
+    def populate(self, machine: Machine, begin: int, length: int) -> None:
+        """Bring bytes [begin, begin + length) of the tensors, counted through all of them, into memory.
+
+        Every thread of the machine reads. Raises EngineError naming the file that cannot be read.
+        """
+
+def maps_huge(path: str) -> bool:
+    """Whether the kernel maps this file in huge pages, which make reading weights up to a quarter faster."""
 
 class Model:
-    """Stages bound to weights, with scratch for steps of up to `max_tokens` tokens."""
-    def __init__(self, machine: Machine, weights: Weights, stages: Sequence[Stage], max_tokens: int) -> None: ...
+    """Stages bound to weights, with scratch for steps of up to `max_tokens` tokens.
+
+    `streamed`: memory does not hold all experts, so those of a step are asked for from disk as soon as it is routed.
+    """
+    def __init__(
+        self, machine: Machine, weights: Weights, stages: Sequence[Stage], max_tokens: int, streamed: bool = False
+    ) -> None: ...
     @property
     def scratch_bytes(self) -> int: ...
     @property

@@ -1,6 +1,6 @@
 """Executor: computes the steps of a model, on whatever devices it was placed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from ktd.engine import _core
 from ktd.engine.batch import Batch
 from ktd.engine.gguf import Gguf, Tensor, TensorType
-from ktd.engine.placement import PAGE_TOKENS
+from ktd.engine.messages import Residence
+from ktd.engine.placement import PAGE_TOKENS, routed_experts
 from ktd.engine.spec import MlaAttention, ModelSpec
 
 STEP_TOKENS = 512  # most tokens of one step
-POPULATE = 64 << 20  # bytes read between two words of progress
+POPULATE = 256 << 20  # bytes read between two words of progress
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
 
@@ -26,11 +27,24 @@ class Executor(Protocol):
 class CpuExecutor:
     """A whole model on the CPU: one call into the runtime per step."""
 
-    def __init__(self, machine: _core.Machine, spec: ModelSpec, gguf: Gguf, tensors: Sequence[Tensor]) -> None:
-        """Map the weights and make what is derived from them."""
-        places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in tensors]
-        self._weights = _core.Weights([str(path) for path in gguf.paths], places)
-        self._model = _core.Model(machine, self._weights, spec.stages, STEP_TOKENS)
+    def __init__(
+        self,
+        machine: _core.Machine,
+        spec: ModelSpec,
+        gguf: Gguf,
+        tensors: Sequence[Tensor],
+        residence: Residence = "mapped",
+    ) -> None:
+        """Open the weights and make what is derived from them."""
+        experts, others = parted(tensors, routed_experts(spec))
+        places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in (*others, *experts)]
+        streamed = residence == "streamed"
+        self._machine = machine
+        self._weights = _core.Weights(
+            [str(path) for path in gguf.paths], places, "read" if residence == "read" else "mapped"
+        )
+        self._wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
+        self._model = _core.Model(machine, self._weights, spec.stages, STEP_TOKENS, streamed)
         self._cache: _core.KvCache | None = None
 
     @property
@@ -39,11 +53,10 @@ class CpuExecutor:
 
     def populate(self, progress: Progress) -> None:
         """Read the weights into memory."""
-        total = self._weights.bytes
-        for begin in range(0, total, POPULATE):
-            length = min(POPULATE, total - begin)
-            self._weights.populate(begin, length)
-            progress(begin + length, total)
+        for begin in range(0, self._wanted, POPULATE):
+            length = min(POPULATE, self._wanted - begin)
+            self._weights.populate(self._machine, begin, length)
+            progress(begin + length, self._wanted)
 
     def open_cache(self, pages: int, type: str) -> None:
         self._cache = _core.KvCache(self._model, pages, PAGE_TOKENS, type)
@@ -52,6 +65,11 @@ class CpuExecutor:
         assert self._cache is not None, "open_cache comes first"
         places = (batch.tokens, batch.positions, batch.sequences, batch.pages)
         return self._model.forward(self._cache, *places, batch.rows, batch.kept)
+
+
+def parted(tensors: Sequence[Tensor], names: Set[str]) -> tuple[list[Tensor], list[Tensor]]:
+    """Those of these names, and the others."""
+    return [t for t in tensors if t.name in names], [t for t in tensors if t.name not in names]
 
 
 def derived_bytes(spec: ModelSpec, gguf: Gguf) -> int:

@@ -1,7 +1,7 @@
 """From a Load request to a model that is ready: checked first, then placed, then read into memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ktd.engine import _core
 from ktd.engine.check import check
@@ -9,7 +9,7 @@ from ktd.engine.errors import LoadRefused
 from ktd.engine.executor import CpuExecutor, Executor, Progress, derived_bytes
 from ktd.engine.gguf import Gguf, GGUFError
 from ktd.engine.memory import available_memory
-from ktd.engine.messages import Load, Loaded
+from ktd.engine.messages import Load, Loaded, Residence
 from ktd.engine.models import spec_for
 from ktd.engine.placement import Budget, Placement, place
 from ktd.engine.spec import ModelSpec
@@ -51,13 +51,20 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
             raise LoadRefused("bad_file", problem)
         sizes = {tensor.name: tensor.nbytes for tensor in tensors}
         free, value, derived = available_memory(), CACHE_VALUE_BYTES[load.cache_type], derived_bytes(spec, gguf)
-        place(spec, sizes, Budget(free, value, derived), load.context)  # what is sure to be too large ends here
-        executor = CpuExecutor(machine, spec, gguf, tensors)
-    placement = place(spec, sizes, Budget(free, value, derived, executor.scratch_bytes), load.context)
+        budget = Budget(free, value, derived, residence=load.weights or _residence(load.files))
+        residence = place(spec, sizes, budget, load.context).residence  # what is sure to be too large ends here
+        executor = CpuExecutor(machine, spec, gguf, tensors, residence)
+    budget = replace(budget, scratch=executor.scratch_bytes, residence=residence)
+    placement = place(spec, sizes, budget, load.context)
     executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
     model = OpenModel(spec, sizes, tokenizer, executor, placement.context, placement.pages)
     return model, _loaded(spec.architecture, placement)
+
+
+def _residence(files: Sequence[str]) -> Residence:
+    """Mapping costs nothing, but is slow to read from where the kernel does not map files in huge pages."""
+    return "mapped" if all(map(_core.maps_huge, files)) else "read"
 
 
 def _machine(load: Load) -> _core.Machine:

@@ -12,6 +12,7 @@ MAX_FRAME = 64 << 20
 
 FinishReason = Literal["stop", "length", "cancelled"]
 FailureKind = Literal["prompt_too_long", "bad_request", "engine"]
+Residence = Literal["mapped", "read", "streamed"]
 RefusalKind = Literal["bad_file", "unsupported", "out_of_memory", "bad_option", "engine"]
 
 
@@ -79,12 +80,16 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Open these GGUF shards (in order) and make them ready. None means: choose."""
+    """Open these GGUF shards (in order) and make them ready. None means: choose.
+
+    Weights are mapped from the files or read into memory; streamed ones stay on disk but for what memory can hold.
+    """
 
     files: tuple[str, ...]
     context: int | None = None
     threads: int | None = None
     cache_type: Literal["f16", "f32"] = "f16"
+    weights: Residence | None = None
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

@@ -1,10 +1,10 @@
 """Placement: what of a model goes where, how long its context may be, and why. A pure function of sizes."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ktd.engine.errors import LoadRefused
-from ktd.engine.messages import PlacementRow
+from ktd.engine.messages import PlacementRow, Residence
 from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
 
 PAGE_TOKENS = 32
@@ -14,6 +14,12 @@ MOST_CONTEXTS = 4  # whole contexts the cache holds when memory is plentiful: ot
 PLENTY = 4  # ... which is when it takes less than one part in so many of what the weights leave
 HEADROOM = 256 << 20  # for the worker itself, tokenizer and buffers
 CACHE_LINE = 64
+ROUTED = "routed experts"
+HELD: dict[Residence, str] = {
+    "mapped": "mapped from the file",
+    "read": "read into memory, for its huge pages",
+    "streamed": "mapped from the file",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,7 @@ class Budget:
     cache_value: int  # one value of the KV cache
     derived: int = 0  # weights made while loading
     scratch: int = 0  # of a step
+    residence: Residence = "mapped"  # of weights that fit into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class Placement:
     rows: tuple[PlacementRow, ...]
     context: int  # tokens
     pages: int  # of PAGE_TOKENS tokens
+    residence: Residence  # of the weights
 
     @property
     def bytes(self) -> int:
@@ -40,9 +48,27 @@ class Placement:
 def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int | None) -> Placement:
     """Put everything on the CPU. `sizes` are the bytes of each tensor by name, `wanted` a context in tokens.
 
-    Raises LoadRefused (out_of_memory), naming the bytes needed and those there are.
+    Routed experts that memory cannot hold stay on disk. Raises LoadRefused (out_of_memory), naming the bytes needed
+    and those there are.
     """
-    fixed = [*_weight_rows(spec, sizes), *_work_rows(budget)]
+    experts = sum(sizes[name] for name in routed_experts(spec))
+    if budget.residence != "streamed":
+        try:
+            return _place(spec, sizes, budget, wanted)
+        except LoadRefused:
+            if not experts:
+                raise
+    return _with_experts(_place(spec, sizes, replace(budget, residence="streamed"), wanted), experts, budget.free)
+
+
+def routed_experts(spec: ModelSpec) -> frozenset[str]:
+    """Names of the weights of which a token needs only a few parts."""
+    stages = (stage for stage in spec.stages if isinstance(stage, MoeFfn))
+    return frozenset(weight.name for stage in stages for weight in weights(stage.experts))
+
+
+def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int | None) -> Placement:
+    fixed = [*_weight_rows(spec, sizes, budget.residence), *_work_rows(budget)]
     taken = sum(row.bytes for row in fixed) + HEADROOM
     per_page = cache_row_bytes(spec, budget.cache_value) * PAGE_TOKENS
     room = max(0, budget.free - taken) // per_page * PAGE_TOKENS
@@ -51,7 +77,14 @@ def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int
         raise _too_large(taken + _pages(context) * per_page, budget.free, context)
     pages = _pages(context) * _contexts(_pages(context) * per_page, budget.free - taken)
     cache = PlacementRow("KV cache", "cpu", pages * per_page, reason)
-    return Placement((*fixed, cache), context, pages)
+    return Placement((*fixed, cache), context, pages, budget.residence)
+
+
+def _with_experts(rest: Placement, bytes: int, free: int) -> Placement:
+    """Experts on disk, and as many of them in memory as the rest leaves room for."""
+    held = min(bytes, max(0, free - HEADROOM - rest.bytes))
+    why = f"{_gib(bytes)} on disk, read as they are chosen: memory holds {held / bytes:.0%}"
+    return replace(rest, rows=(PlacementRow(ROUTED, "cpu", held, why), *rest.rows))
 
 
 def cache_row_bytes(spec: ModelSpec, value_bytes: int) -> int:
@@ -82,15 +115,18 @@ def _pages(tokens: int) -> int:
     return -(-tokens // PAGE_TOKENS)
 
 
-def _weight_rows(spec: ModelSpec, sizes: Mapping[str, int]) -> list[PlacementRow]:
+def _weight_rows(spec: ModelSpec, sizes: Mapping[str, int], residence: Residence) -> list[PlacementRow]:
+    """Of the weights that memory must hold."""
     counted: set[str] = set()
     totals: dict[str, int] = {}
     for stage in spec.stages:
         for part, owner in _parts(stage):
+            if residence == "streamed" and part == ROUTED:
+                continue
             names = [weight.name for weight in weights(owner) if weight.name not in counted]
             counted.update(names)
             totals[part] = totals.get(part, 0) + sum(sizes[name] for name in names)
-    return [PlacementRow(part, "cpu", bytes, "mapped from the file") for part, bytes in totals.items()]
+    return [PlacementRow(part, "cpu", bytes, HELD[residence]) for part, bytes in totals.items()]
 
 
 def _parts(stage: Stage) -> Iterator[tuple[str, object]]:
@@ -102,7 +138,7 @@ def _parts(stage: Stage) -> Iterator[tuple[str, object]]:
         case Head():
             yield "head", stage
         case MoeFfn():
-            yield "routed experts", stage.experts
+            yield ROUTED, stage.experts
             yield "shared experts", stage.shared
             yield "routers", (stage.norm, stage.router)
         case _:

@@ -22,7 +22,7 @@ using Table = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::
 using Floats = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 void make_model(Model* self, Machine& machine, const Weights& weights, nb::sequence stages,
-                int64_t max_tokens) {
+                int64_t max_tokens, bool streamed) {
   if (max_tokens < 1) throw EngineError("max_tokens must be at least 1, not " + std::to_string(max_tokens));
   ModelFacts facts{.dim = 0,
                    .vocab = 0,
@@ -30,7 +30,8 @@ void make_model(Model* self, Machine& machine, const Weights& weights, nb::seque
                    .logits = false,
                    .max_tokens = max_tokens,
                    .cache_widths = {},
-                   .derived_bytes = 0};
+                   .derived_bytes = 0,
+                   .streamed = streamed};
   auto bound = read_stages(stages, weights, machine, facts);
   if (facts.dim == 0) throw EngineError("a model starts with an Embed stage");
   new (self) Model(machine, facts, std::move(bound));
@@ -80,7 +81,7 @@ std::pair<Floats, Floats> forward(Model& self, KvCache& cache, const Ints& token
 void bind_model(nb::module_& m) {
   nb::class_<Model>(m, "Model")
       .def("__init__", &make_model, "machine"_a, "weights"_a, "stages"_a, "max_tokens"_a,
-           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+           "streamed"_a = false, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
       .def_prop_ro("scratch_bytes", &Model::scratch_bytes)
       .def_prop_ro("derived_bytes", [](const Model& self) { return self.facts().derived_bytes; })
       .def("forward", &forward, "cache"_a, "tokens"_a, "positions"_a, "sequences"_a, "pages"_a, "rows"_a,

@@ -209,9 +209,9 @@ RouterFacts read_router(const Record& r) {
           .scale = r.get<float>("scale")};
 }
 
-std::unique_ptr<Stage> read_moe(const Record& s) {
+std::unique_ptr<Stage> read_moe(const Record& s, const ModelFacts& facts) {
   const Record router = s.record("router");
-  MoeBlocks blocks{read_gated(s.record("experts")), {}};
+  MoeBlocks blocks{read_gated(s.record("experts")), {}, facts.streamed};
   if (s.has("shared")) blocks.shared = read_gated(s.record("shared"));
   const MoeTensors tensors{.norm = &s.f32("norm"),
                            .router = &router.tensor("logits"),
@@ -235,7 +235,7 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
   if (kind == "GqaAttention") return read_gqa(s, facts);
   if (kind == "DenseFfn")
     return std::make_unique<DenseFfn>(s.norm(), s.optional_f32("post_norm"), read_gated(s.record("block")));
-  if (kind == "MoeFfn") return read_moe(s);
+  if (kind == "MoeFfn") return read_moe(s, facts);
   if (kind == "Head") {
     facts.logits = s.has("output");
     return std::make_unique<Head>(s.norm(), facts.dim, s.optional_matrix("output"), s.get<float>("softcap"));

@@ -16,7 +16,7 @@ from ktd.engine.executor import CpuExecutor, derived_bytes
 from ktd.engine.gguf import Gguf
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel, open_model
-from ktd.engine.messages import Load
+from ktd.engine.messages import Load, Residence
 from ktd.engine.models import spec_for
 from ktd.engine.placement import PAGE_TOKENS, cache_row_bytes
 
@@ -39,6 +39,14 @@ def rewritten(folder: Path, style: str, shard_tensors: int = 0) -> list[Path]:
 
 def answer(model: OpenModel) -> str:
     return Desk(Jobs(model)).ask(QUESTION).text
+
+
+@pytest.mark.parametrize("residence", ["mapped", "read", "streamed"])
+def test_answers_do_not_depend_on_where_the_weights_are(
+    residence: Residence, load_model: Callable[[Load], OpenModel]
+) -> None:
+    model = load_model(Load((str(demo.F16),), weights=residence))
+    assert answer(model) == answer(load_model(Load((str(demo.F16),))))
 
 
 @pytest.mark.parametrize(("style", "shard_tensors"), [("kvb", 0), ("both", 0), ("split", 30)])

@@ -110,9 +110,21 @@ def test_what_does_not_fit_is_refused_with_both_figures(free: int) -> None:
 
 
 def test_the_last_page_is_whole() -> None:
-    assert placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW).pages == 2
-    with pytest.raises(LoadRefused):
-        placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW - 1)
+    enough = placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW)
+    assert (enough.pages, enough.residence) == (2, "mapped")
+    assert placed(wanted=33, free=weight_bytes() + HEADROOM + 64 * ROW - 1).residence == "streamed"
+
+
+def test_experts_that_memory_cannot_hold_stay_on_disk() -> None:
+    experts = 3 * 64 * 24 * 8 * 4
+    rest = weight_bytes() - experts + HEADROOM + 64 * ROW
+    placement = placed(wanted=64, free=rest + experts // 4)
+    assert placement.residence == "streamed"
+    assert placement.rows[0].part == "routed experts" and placement.rows[0].bytes == experts // 4
+    assert "memory holds 25%" in placement.rows[0].reason
+    assert placed(wanted=64, free=rest).rows[0].bytes == 0
+    with pytest.raises(LoadRefused, match="requires more system memory"):
+        placed(wanted=64, free=rest - 1)
 
 
 def test_the_cache_holds_more_contexts_when_memory_is_plentiful() -> None:

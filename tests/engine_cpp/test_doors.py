@@ -1,7 +1,7 @@
 """What the runtime refuses at its doors, by name, before it touches memory."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -48,11 +48,21 @@ def test_a_tensor_outside_its_file_is_refused(path: Path, place: Any, words: str
         _core.Weights([str(path)], [place])
 
 
-def test_files_that_cannot_be_mapped_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("residence", ["mapped", "read"])
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, residence: Literal["mapped", "read"]) -> None:
     (tmp_path / "empty").touch()
     for name in ("absent", "empty", "."):
-        with pytest.raises(_core.EngineError, match="cannot map"):
-            _core.Weights([str(tmp_path / name)], [])
+        with pytest.raises(_core.EngineError, match=f"cannot read .*{name}"):
+            _core.Weights([str(tmp_path / name)], [], residence)
+
+
+def test_a_file_that_became_shorter_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(1 << 20))
+    weights = _core.Weights([str(path)], [("t", 0, 0, F32, (1 << 18,))], "read")
+    path.write_bytes(bytes(1 << 12))
+    with pytest.raises(_core.EngineError, match=f"cannot read {path}"):
+        weights.populate(_core.Machine(), 0, weights.bytes)
 
 
 @pytest.mark.parametrize("threads", [-1, 100_000])

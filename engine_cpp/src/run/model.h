@@ -20,7 +20,8 @@ struct ModelFacts {
   bool logits;                        // an encoder has none
   int64_t max_tokens;                 // of one step
   std::vector<int64_t> cache_widths;  // one per attention stage, in order
-  size_t derived_bytes;               // weights made at load, beside those mapped from the files
+  size_t derived_bytes;               // weights made at load, beside those of the files
+  bool streamed;                      // memory does not hold all experts
 };
 
 class Model {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "stages/project.h"
+#include "weights/image.h"
 
 namespace ktd {
 // What each member of the team needs to know of the routing; made by one of them.
@@ -59,7 +60,8 @@ MoeFfn::MoeFfn(float eps, RouterFacts facts, const MoeTensors& tensors, MoeBlock
       choice_bias_(floats(tensors.choice_bias)),
       shared_gate_(floats(tensors.shared_gate)),
       experts_(blocks.experts),
-      shared_(blocks.shared) {
+      shared_(blocks.shared),
+      streamed_(blocks.streamed) {
   const bool sound = facts.experts <= kMaxExperts && facts.used >= 1 && facts.used <= facts.experts &&
                      facts.groups >= 1 && facts.experts % facts.groups == 0 && facts.groups_used >= 1 &&
                      facts.groups_used <= facts.groups &&
@@ -119,6 +121,19 @@ void MoeFfn::plan(const Buffers& b, int64_t n) const {
       *next++ = {&experts_, e, count, b.tokens + first, b.factors + first, &b.inner, first, 0};
   const int64_t shares = next - b.shares;
   *b.plan = {shares, count_tiles(b.shares, shares)};
+  if (streamed_) read_ahead(*b.plan, b.shares);
+}
+
+// Asks for all experts of the step at once, so that the disk has a queue to work on.
+void MoeFfn::read_ahead(const Plan& plan, const Share* shares) const {
+  const auto ask = [](const Matrix& part, int64_t which) {
+    ktd::read_ahead(part.row(0, which), part.row_bytes * static_cast<size_t>(part.rows));
+  };
+  for (const Share* share = shares; share < shares + plan.shares; ++share) {
+    ask(share->stack->gate, share->which);
+    if (share->stack->up) ask(*share->stack->up, share->which);
+    ask(share->stack->down, share->which);
+  }
 }
 
 }  // namespace ktd

@@ -19,6 +19,7 @@ struct MoeTensors {
 struct MoeBlocks {
   Gated experts;
   std::optional<Gated> shared;
+  bool streamed;  // experts are on disk unless memory happens to hold them
 };
 
 // hidden += shared(x) + sum over the chosen experts of weight * expert(x), with x = norm(hidden).
@@ -34,6 +35,7 @@ class MoeFfn : public Stage {
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void route(const Buffers& b, const Step& step, int64_t t) const;
   void plan(const Buffers& b, int64_t n) const;
+  void read_ahead(const Plan& plan, const Share* shares) const;
 
   const float eps_;
   const RouterFacts facts_;
@@ -43,6 +45,7 @@ class MoeFfn : public Stage {
   const float* shared_gate_;                 // [dim] or null
   const Gated experts_;
   const std::optional<Gated> shared_;
+  const bool streamed_;
 };
 
 }  // namespace ktd

@@ -1,5 +1,4 @@
-// The tensors of a model, mapped read-only from its files; every extent is checked against its file at the
-// door.
+// The tensors of a model, in the images of its files; every extent is checked against its file at the door.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "machine/pool.h"
+#include "weights/image.h"
 #include "weights/tensor.h"
 
 namespace ktd {
@@ -19,37 +20,25 @@ struct TensorPlace {
   std::vector<int64_t> shape;
 };
 
-// A whole file mapped read-only.
-class Mapping {
- public:
-  explicit Mapping(const std::string& path);
-  ~Mapping();
-  Mapping(Mapping&& other) noexcept;
-  Mapping& operator=(Mapping&&) = delete;
-
-  const std::byte* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-
- private:
-  const std::byte* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 class Weights {
  public:
   // Throws EngineError naming the tensor or file.
-  Weights(const std::vector<std::string>& files, const std::vector<TensorPlace>& places);
+  Weights(const std::vector<std::string>& files, const std::vector<TensorPlace>& places, Residence residence);
   Weights(const Weights&) = delete;
 
   const Tensor& at(const std::string& name) const;
   size_t bytes() const { return bytes_; }
 
-  // Reads bytes [begin, begin + length) of all tensors, counted in file order, into memory.
-  void populate(size_t begin, size_t length) const;
+  // Reads bytes [begin, begin + length) of all tensors, counted in the order given, into memory, with all
+  // threads. Throws EngineError naming the file.
+  void populate(Pool& pool, size_t begin, size_t length) const;
 
  private:
-  std::vector<Mapping> mappings_;
+  const Image* load(size_t begin, size_t end) const;
+
+  std::vector<Image> images_;
   std::vector<Tensor> tensors_;
+  std::vector<size_t> files_, starts_;  // of each tensor: its file, and the bytes of those before it
   std::unordered_map<std::string, size_t> by_name_;
   size_t bytes_ = 0;
 };
