@@ -13,7 +13,7 @@ class EngineError(RuntimeError): ...
 class Machine:
     """Cores, ISA and thread pool. `threads` 0 takes every physical core the process may use, `isa` "" the best ISA.
 
-    KTD_ISA=scalar|avx2|avx512 overrides the choice; one the CPU lacks is refused.
+    KTD_ISA=scalar|avx2|avx512|avx512vbmi overrides the choice; one the CPU lacks is refused.
     """
     def __init__(self, threads: int = 0, isa: str = "") -> None: ...
     @property

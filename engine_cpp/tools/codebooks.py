@@ -34,7 +34,7 @@ def lines() -> Iterator[str]:
     yield "// Written by tools/codebooks.py from the grids in the `gguf` package; do not edit."
     for name, source, bits in TABLES:
         entries = packed(source, bits)
-        yield f"const uint16_t {name}[{len(entries)}] = {{"
+        yield f"alignas(64) constexpr uint16_t {name}[{len(entries)}] = {{"
         for i in range(0, len(entries), PER_LINE):
             yield "    " + ", ".join(f"0x{e:04x}" for e in entries[i : i + PER_LINE]) + ","
         yield "};"

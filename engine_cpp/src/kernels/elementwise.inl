@@ -74,12 +74,21 @@ inline void quantize_block(const float* x, int8_t* q, float* d, float* s) {
   *d = scale;
 }
 
+// The four groups of a block of 32, to their columns of the turned plane.
+inline void turn_block(const int8_t* q, int8_t* t) {
+  for (int i = 0; i < 4; ++i) __builtin_memcpy(t + 64 * i, q + 8 * i, 8);
+}
+
 void quantize_q8(const float* x, std::byte* act, int64_t n, int64_t begin, int64_t count) {
   auto* q = reinterpret_cast<int8_t*>(act);
   auto* d = reinterpret_cast<float*>(act + ActQ8::d_offset(n));
   auto* s = reinterpret_cast<float*>(act + ActQ8::s_offset(n));
+  auto* t = reinterpret_cast<int8_t*>(act + ActQ8::t_offset(n));
   const int64_t end = begin + count;
-  for (int64_t i = begin; i < end; i += 32) quantize_block(x + i - begin, q + i, d + i / 32, s + i / 16);
+  for (int64_t i = begin; i < end; i += 32) {
+    quantize_block(x + i - begin, q + i, d + i / 32, s + i / 16);
+    turn_block(q + i, t + i / 256 * 256 + i % 256 / 4);
+  }
   if (end == n) {
     for (int64_t i = n; i < ActQ8::padded(n); i += 32) d[i / 32] = s[i / 16] = s[i / 16 + 1] = 0;
   }

@@ -17,3 +17,8 @@ namespace ktd::avx512 {
 inline constexpr Isa kIsa = Isa::Avx512;
 extern const Kernels kKernels;
 }  // namespace ktd::avx512
+
+namespace ktd::avx512vbmi {
+inline constexpr Isa kIsa = Isa::Avx512Vbmi;
+extern const Kernels kKernels;
+}  // namespace ktd::avx512vbmi

@@ -39,6 +39,11 @@ void pack(const std::byte* rows, size_t row_bytes, int64_t begin, int64_t n, Pan
   }
 }
 
+// As pack, for a format of turned.inl: see turned_panels.inl.
+template <class Packer>
+void pack_turned(const std::byte* rows, size_t row_bytes, int64_t begin, int64_t n,
+                 Panel<Packer::kGroup>& panel);
+
 // What a tile of tokens brings: where their planes are, and their sums per group.
 template <int G>
 struct PanelTokens {
@@ -103,9 +108,14 @@ int64_t matmul_panels(const Matmul& m) {
     const int pair = m.n_rows - row >= kPair * kPanelRows ? kPair : 1;
     for (int64_t begin = 0; begin < m.k; begin += kPanelWeights) {
       const int64_t n = m.k - begin < kPanelWeights ? m.k - begin : kPanelWeights;
-      for (int p = 0; p < pair; ++p)
-        pack<Packer>(m.rows + static_cast<size_t>(row + p * kPanelRows) * m.row_bytes, m.row_bytes, begin, n,
-                     panels[p]);
+      for (int p = 0; p < pair; ++p) {
+        const std::byte* rows = m.rows + static_cast<size_t>(row + p * kPanelRows) * m.row_bytes;
+        if constexpr (requires { typename Packer::Format; }) {
+          pack_turned<Packer>(rows, m.row_bytes, begin, n, panels[p]);
+        } else {
+          pack<Packer>(rows, m.row_bytes, begin, n, panels[p]);
+        }
+      }
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t token = m.n_tokens * i / tiles;
         const int count = static_cast<int>(m.n_tokens * (i + 1) / tiles - token);

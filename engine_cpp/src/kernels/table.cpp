@@ -6,6 +6,10 @@ namespace ktd {
 
 const Kernels& kernels(Isa isa) {
   switch (isa) {
+#if defined(KTD_HAVE_avx512vbmi)
+    case Isa::Avx512Vbmi:
+      return avx512vbmi::kKernels;
+#endif
 #if defined(KTD_HAVE_avx512)
     case Isa::Avx512:
       return avx512::kKernels;

@@ -40,10 +40,23 @@ std::vector<std::string> lacking_for_avx512() {
 }
 #endif
 
+#if defined(KTD_HAVE_avx512vbmi)
+std::vector<std::string> lacking_for_avx512vbmi() {
+  std::vector<std::string> lacking = lacking_for_avx512();
+  KTD_FEATURE(lacking, "avx512vbmi");
+  KTD_FEATURE(lacking, "avx512bitalg");
+  KTD_FEATURE(lacking, "gfni");
+  return lacking;
+}
+#endif
+
 #undef KTD_FEATURE
 
 const std::vector<IsaRow>& rows() {
   static const std::vector<IsaRow> found = {
+#if defined(KTD_HAVE_avx512vbmi)
+      {Isa::Avx512Vbmi, "avx512vbmi", lacking_for_avx512vbmi()},
+#endif
 #if defined(KTD_HAVE_avx512)
       {Isa::Avx512, "avx512", lacking_for_avx512()},
 #endif

@@ -6,7 +6,9 @@
 
 namespace ktd {
 
-enum class Isa { Scalar, Avx2, Avx512 };  // Avx512: F, BW, VL, DQ and VNNI, with all of Avx2
+// Avx512: F, BW, VL, DQ and VNNI, with all of Avx2 (Cascade Lake). Avx512Vbmi: VBMI, BITALG and GFNI besides
+// (Ice Lake, Zen 4 and later).
+enum class Isa { Scalar, Avx2, Avx512, Avx512Vbmi };
 
 const char* name(Isa isa);
 

@@ -2,6 +2,7 @@
 #include "kernels/isa.h"
 #include "kernels/simd/simd.h"
 #include "quant/activation.h"
+#include "quant/codebooks.h"
 #include "quant/ref/decode.h"
 
 // The families, in the order in which they build on each other.
@@ -16,9 +17,18 @@
 #else
 #include "kernels/no_bytes.inl"
 #endif
+#ifdef KTD_TURNED
+#include "kernels/turned.inl"
+#include "kernels/vbmi/iquants.inl"
+#include "kernels/vbmi/fours.inl"
+#include "kernels/vbmi/ternary.inl"
+#endif
 #include "kernels/packers.inl"
 #ifdef KTD_PANELS
 #include "kernels/panels.inl"
+#ifdef KTD_TURNED
+#include "kernels/turned_panels.inl"
+#endif
 #else
 #include "kernels/rows_only.inl"
 #endif
@@ -39,11 +49,19 @@ consteval Kernels make_kernels() {
   auto& by = k.matmul;
 #define KTD_DECODED(type) \
   by[slot(TensorType::type)] = any_tokens<PackDecoded<Block##type>, matmul_decoded<Block##type>>()
-  KTD_DECODED(Q4_1), KTD_DECODED(Q5_0), KTD_DECODED(Q5_1), KTD_DECODED(Q8_1), KTD_DECODED(Q1_0);
-  KTD_DECODED(Q2_0), KTD_DECODED(Q2_K), KTD_DECODED(Q3_K), KTD_DECODED(Q5_K), KTD_DECODED(Q8_K);
-  KTD_DECODED(IQ2_XXS), KTD_DECODED(IQ2_XS), KTD_DECODED(IQ2_S), KTD_DECODED(IQ3_XXS), KTD_DECODED(IQ3_S);
-  KTD_DECODED(IQ1_S), KTD_DECODED(IQ1_M), KTD_DECODED(IQ4_NL), KTD_DECODED(IQ4_XS), KTD_DECODED(TQ1_0);
-  KTD_DECODED(TQ2_0), KTD_DECODED(MXFP4), KTD_DECODED(NVFP4);
+  KTD_DECODED(Q4_1), KTD_DECODED(Q5_0), KTD_DECODED(Q5_1), KTD_DECODED(Q8_1), KTD_DECODED(Q2_K);
+  KTD_DECODED(Q3_K), KTD_DECODED(Q5_K), KTD_DECODED(Q8_K);
+#ifdef KTD_TURNED
+#define KTD_TURNED_ROW(type) \
+  by[slot(TensorType::type)] = any_tokens<PackTurned<Format##type>, matmul<TurnedRows<Format##type>>>()
+#else
+#define KTD_TURNED_ROW KTD_DECODED
+#endif
+  KTD_TURNED_ROW(IQ1_S), KTD_TURNED_ROW(IQ1_M), KTD_TURNED_ROW(IQ2_XXS), KTD_TURNED_ROW(IQ2_XS);
+  KTD_TURNED_ROW(IQ2_S), KTD_TURNED_ROW(IQ3_XXS), KTD_TURNED_ROW(IQ3_S), KTD_TURNED_ROW(IQ4_NL);
+  KTD_TURNED_ROW(IQ4_XS), KTD_TURNED_ROW(MXFP4), KTD_TURNED_ROW(NVFP4), KTD_TURNED_ROW(Q1_0);
+  KTD_TURNED_ROW(Q2_0), KTD_TURNED_ROW(TQ1_0), KTD_TURNED_ROW(TQ2_0);
+#undef KTD_TURNED_ROW
 #undef KTD_DECODED
   by[slot(TensorType::F32)] = matmul<FloatRows<ItemF32>>;
   by[slot(TensorType::F16)] = matmul<FloatRows<ItemF16>>;

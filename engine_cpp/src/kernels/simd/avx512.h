@@ -9,7 +9,7 @@
 
 #include "kernels/simd/x86.h"
 
-namespace ktd::avx512 {
+namespace ktd::KTD_ISA {
 namespace {
 
 using F = __m512;
@@ -213,4 +213,4 @@ KTD_WORD Bytes six_bits(const uint8_t* ql, const uint8_t* qh) {
 }
 
 }  // namespace
-}  // namespace ktd::avx512
+}  // namespace ktd::KTD_ISA

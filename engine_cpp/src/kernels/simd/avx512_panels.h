@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-namespace ktd::avx512 {
+namespace ktd::KTD_ISA {
 namespace {
 
 constexpr int kPanelTokens = 12;  // 12 integer and 12 float sums, and what they are made of, in 32 registers
@@ -44,4 +44,4 @@ KTD_WORD void turn(const uint8_t* rows, size_t stride, uint8_t (*to)[64]) {
 }
 
 }  // namespace
-}  // namespace ktd::avx512
+}  // namespace ktd::KTD_ISA

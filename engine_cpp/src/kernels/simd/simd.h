@@ -29,7 +29,7 @@
 // Of a lambda: it must vanish before the compiler looks for arrays to keep in registers.
 #define KTD_INLINE __attribute__((always_inline))
 
-#if defined(KTD_ISA_avx512)
+#if defined(KTD_ISA_avx512) || defined(KTD_ISA_avx512vbmi)
 #define KTD_BYTES
 #define KTD_PANELS
 #include "kernels/simd/avx512.h"
@@ -69,3 +69,9 @@ KTD_WORD void prefetch(const std::byte* p) {
 
 }  // namespace
 }  // namespace ktd::KTD_ISA
+
+// And where KTD_TURNED says so, the words of turned.inl.
+#if defined(KTD_ISA_avx512vbmi)
+#define KTD_TURNED
+#include "kernels/simd/avx512_codes.h"
+#endif

@@ -14,6 +14,18 @@ KTD_WORD __m128i load16(const void* p) {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
 
+KTD_WORD uint32_t word_at(const void* p) {
+  uint32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word;
+}
+
+KTD_WORD uint64_t quadword_at(const void* p) {
+  uint64_t quadword;
+  __builtin_memcpy(&quadword, p, sizeof quadword);
+  return quadword;
+}
+
 // The first 16 bytes of a Q4_K or Q5_K block hold two halves and twelve bytes of 6-bit numbers: the scales
 // 0-3 in bytes 4-7 and the minima 0-3 in 8-11, whose top two bits belong to the scales and minima 4-7; the
 // low nibbles of these share bytes 12-15. Returns the eight scales, then the eight minima, a byte each.

@@ -1,0 +1,123 @@
+// The tile of formats whose weights come in groups of 8: codebooks, and what shares their layout. 256 weights
+// are unpacked in the order of the turned activations (see ActQ8), where every lane belongs to one block of
+// 32: the products of a block are added as integers, and the scales of a row and a token meet lane by lane.
+//
+// A Format gives
+//   Block                 of the file
+//   kScales               1: a scale for each 32 weights; 2: for each 16
+//   kMost                 the largest unpacked byte
+//   unpack(blocks)        256 weights of a row as Unpacked<kScales>
+
+namespace ktd::KTD_ISA {
+namespace {
+
+constexpr int kTurned = 256;          // weights at once
+constexpr int kHalves = 64 / kBytes;  // Bytes that hold a column of the turned order
+constexpr int kColumns = 4;
+
+// Weight i of a group is scale * byte - minimum. Column c is bytes[c * kHalves ...]; a lane pair of the
+// scales is a block of 32. Of two scales the first is for columns 0 and 1 (16 weights), the second for 2
+// and 3. The minima stand in the order of the activation sums.
+template <int Scales>
+struct Unpacked {
+  Bytes bytes[kColumns * kHalves];
+  F scale[Scales][kHalves];
+  F minimum[kHalves];
+};
+
+// Where a chunk finds its planes in every activation row, in bytes from the row.
+struct TurnedPlace {
+  size_t t, d, s;
+
+  explicit TurnedPlace(int64_t n) : t(ActQ8::t_offset(n)), d(ActQ8::d_offset(n)), s(ActQ8::s_offset(n)) {}
+  void advance() {
+    t += kTurned;
+    d += kTurned / 32 * sizeof(float);
+    s += kTurned / 16 * sizeof(float);
+  }
+};
+
+// acc plus the products of some 256 weights with an activation, whose scales are d.
+template <class Format, int Scales>
+[[gnu::always_inline]] inline F add_products(F acc, const Unpacked<Scales>& w, const std::byte* act,
+                                             const TurnedPlace& at, const F (&d)[kHalves]) {
+  unroll<kHalves>([&](auto h) KTD_INLINE {
+    const std::byte* t = act + at.t + h.value * kBytes;
+    F products;
+    if constexpr (Scales == 1) {
+      products =
+          to_float(dot_columns<Format::kMost, 0, 4, kHalves>(w.bytes + h.value, t)) * w.scale[0][h.value];
+    } else {
+      const F first = to_float(dot_columns<Format::kMost, 0, 2, kHalves>(w.bytes + h.value, t));
+      const F second = to_float(dot_columns<Format::kMost, 2, 2, kHalves>(w.bytes + h.value, t));
+      products = fma(second, w.scale[1][h.value], first * w.scale[0][h.value]);
+    }
+    acc = fma(products, d[h.value], acc);
+    acc = fnma(w.minimum[h.value], load(reinterpret_cast<const float*>(act + at.s) + h.value * kF), acc);
+  });
+  return acc;
+}
+
+template <class Format, int R, int T>
+[[gnu::always_inline]] inline void add_turned(F (&sums)[R][T], const std::byte* const (&w)[R],
+                                              const std::byte* const (&act)[T], const TurnedPlace& at) {
+  F d[T][kHalves];
+  unroll<T>([&](auto t) KTD_INLINE {
+    unroll<kHalves>([&](auto h) KTD_INLINE {
+      d[t.value][h.value] = twice<h.value>(reinterpret_cast<const float*>(act[t.value] + at.d));
+    });
+  });
+  unroll<R>([&](auto r) KTD_INLINE {
+    const auto unpacked = Format::unpack(reinterpret_cast<const typename Format::Block*>(w[r.value]));
+    unroll<T>([&](auto t) KTD_INLINE {
+      sums[r.value][t.value] =
+          add_products<Format>(sums[r.value][t.value], unpacked, act[t.value], at, d[t.value]);
+    });
+  });
+}
+
+template <class Format, int R, int T>
+void turned_tile(const Matmul& m, int64_t row, int64_t token) {
+  using Block = typename Format::Block;
+  constexpr size_t kChunkBytes = kTurned / Block::kWeights * sizeof(Block);
+  const std::byte* w[R];
+  const std::byte* act[T];
+  F sums[R][T];
+  unroll<R>([&](auto r) KTD_INLINE {
+    w[r.value] = m.rows + static_cast<size_t>(row + r.value) * m.row_bytes;
+    unroll<T>([&](auto t) KTD_INLINE { sums[r.value][t.value] = set(0); });
+  });
+  unroll<T>([&](auto t) KTD_INLINE { act[t.value] = activation(m, token + t.value); });
+  TurnedPlace at(m.k);
+  const size_t ahead = row + R < m.n_rows ? R * m.row_bytes : 0;  // the same place in the next group of rows
+  for (int64_t c = m.k / kTurned; c > 0; --c) {
+    unroll<R>([&](auto r) KTD_INLINE { prefetch<kChunkBytes>(w[r.value] + ahead); });
+    add_turned<Format, R, T>(sums, w, act, at);
+    unroll<R>([&](auto r) KTD_INLINE { w[r.value] += kChunkBytes; });
+    at.advance();
+  }
+  // What is left of a row of small blocks, with zeros behind it; the activation scales end in zeros too.
+  if (const auto left = static_cast<size_t>(m.k % kTurned / Block::kWeights); left != 0) {
+    std::byte blocks[R][kChunkBytes] = {};
+    const std::byte* last[R];
+    unroll<R>([&](auto r) KTD_INLINE {
+      __builtin_memcpy(blocks[r.value], w[r.value], left * sizeof(Block));
+      last[r.value] = blocks[r.value];
+    });
+    add_turned<Format, R, T>(sums, last, act, at);
+  }
+  store_sums<R, T>(m, row, token, sums);
+}
+
+template <class Format>
+struct TurnedRows {
+  static constexpr int kSums = kIntegerSums;
+
+  template <int R, int T>
+  static void tile(const Matmul& m, int64_t row, int64_t token) {
+    turned_tile<Format, R, T>(m, row, token);
+  }
+};
+
+}  // namespace
+}  // namespace ktd::KTD_ISA
