@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktd.engine.gguf import TensorType
 from ktd.registry.disk import writing
 from ktd.registry.errors import CreateRefused, ImportCancelled
 from ktd.registry.names import ModelName
-from ktd.registry.quantize import quantize, target_named
+from ktd.registry.quantize import quantize
+from ktd.registry.recipes import Recipe as Quantization
 from ktd.registry.record import Changes, ModelRecord
 from ktd.registry.reference import Reference, fingerprint
 from ktd.registry.store import Registry
@@ -27,7 +27,7 @@ class Recipe:
     changes: Changes
     source: ModelName | None = None
     files: Sequence[str] = ()
-    quantization: str | None = None
+    quantization: Quantization | None = None
 
 
 def create(registry: Registry, recipe: Recipe, say: Say, cancelled: Cancelled = lambda: False) -> ModelRecord:
@@ -35,16 +35,16 @@ def create(registry: Registry, recipe: Recipe, say: Say, cancelled: Cancelled = 
 
     Raises `CreateRefused`, `ImportRefused`, `ImportCancelled`, `ModelNotFound`, `DiskFailed`.
     """
-    target = target_named(recipe.quantization) if recipe.quantization else None
     base = None if recipe.source is None else registry.present(recipe.source)
     if base is None:
         say("parsing GGUF")
     files = _uploaded(registry, recipe) if base is None else registry.references(base.name)
-    if target is not None:
-        say(f"quantizing {base.details.quantization_level if base else 'float'} model to {target.name}")
-        files = [_quantized(registry, files, target, cancelled)]
+    if recipe.quantization:
+        level = base.details.quantization_level if base else "float"
+        say(f"quantizing {level} model to {recipe.quantization.name}")
+        files = [_quantized(registry, files, recipe.quantization, cancelled)]
         say(f"creating new layer {files[0].digest}")
-    record = _named(registry, recipe, base, files, new=base is None or target is not None)
+    record = _named(registry, recipe, base, files, new=base is None or recipe.quantization is not None)
     for reference in registry.references(record.name):
         say(f"using existing layer {reference.digest}")
     say("writing manifest")
@@ -57,10 +57,8 @@ def _uploaded(registry: Registry, recipe: Recipe) -> Sequence[Reference]:
     return [registry.blob(digest) for digest in recipe.files]
 
 
-def _quantized(registry: Registry, files: Sequence[Reference], target: TensorType, cancelled: Cancelled) -> Reference:
-    """The weights of one file as a new file of the store."""
-    if len(files) != 1:
-        raise CreateRefused("a model in several files cannot be quantized; join them first")
+def _quantized(registry: Registry, files: Sequence[Reference], recipe: Quantization, cancelled: Cancelled) -> Reference:
+    """The weights of a model, in however many files they are, as a new file of the store."""
     descriptor, name = tempfile.mkstemp(dir=registry.blobs.staging, suffix=".gguf")
     os.close(descriptor)
     staged = Path(name)
@@ -71,7 +69,7 @@ def _quantized(registry: Registry, files: Sequence[Reference], target: TensorTyp
 
     try:
         with writing(staged):
-            quantize(files[0].path, staged, target, advance)
+            quantize([file.path for file in files], staged, recipe, advance)
         digest = fingerprint(staged, lambda _: None, cancelled).digest
         registry.blobs.take(staged, digest)
     finally:

@@ -1,67 +1,62 @@
-"""Quantize: a GGUF file of floats written anew with smaller blocks. The numbers are gguf's own.
+"""Quantize: a GGUF model of floats written anew as one file with smaller blocks.
 
-What llama.cpp leaves alone stays as it is: norms, biases, routers, and rows that are no multiple of a block.
+The K-quants are `kquants.py`'s own, the other types those of the `gguf` package.
 """
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ktd.engine.gguf import Gguf, GGUFError, Tensor, TensorType
 from ktd.registry.errors import CreateRefused
+from ktd.registry.recipes import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FLOATS = (TensorType.F32, TensorType.F16, TensorType.BF16)
-TARGETS = {"Q8_0": 7, "Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "BF16": 32, "F16": 1, "F32": 0}  # general.file_type
-KEPT = ("ffn_gate_inp", "_norm", "position_embd", "token_types", "ssm_conv1d")
-FINE = ("output.weight", "token_embd.weight")  # small blocks cost an answer most here
+DROPPED = ("general.file_type", "general.alignment", "split.no", "split.count", "split.tensors.count")
 ALIGNMENT = 32
-ROWS = 1 << 12  # converted at a time
-UINT32, STRING = 4, 8
+PART = 1 << 18  # weights converted at a time: a thread's arrays stay near its core
+UINT32 = 4
 
 Advance = Callable[[int], None]  # bytes written
 
 
-def target_named(text: str) -> TensorType:
-    """Raises `CreateRefused` for a type that is not made here."""
-    name = text.upper()
-    if name not in TARGETS:
-        raise CreateRefused(f"unsupported quantization type {text:.40}: this version makes {', '.join(TARGETS)}")
-    return TensorType[name]
-
-
-def quantize(source: Path, target: Path, type: TensorType, advance: Advance) -> None:
-    """Write `target` with the weights of `source`. Raises `CreateRefused`."""
+def quantize(sources: Sequence[Path], target: Path, recipe: Recipe, advance: Advance) -> None:
+    """Write `target` with the weights of a model's files, shards in order. Raises `CreateRefused`."""
+    threads = len(os.sched_getaffinity(0))
     try:
-        with Gguf.open(source) as gguf, open(target, "wb") as file:
-            if len(gguf.paths) > 1:
-                raise CreateRefused("a model in several files cannot be quantized; join them first")
-            heavy = {tensor.type for tensor in gguf.tensors.values() if len(tensor.shape) > 1}
-            if not heavy <= set(FLOATS):
-                raise CreateRefused("quantization is only supported for F16, BF16 and F32 models")
-            planned = {tensor.name: _type_for(tensor, type) for tensor in gguf.tensors.values()}
-            _write_header(file, source, gguf, planned, TARGETS[type.name])
+        with Gguf.open(sources) as gguf, open(target, "wb") as file, ThreadPoolExecutor(threads, "quantize") as pool:
+            planned = _planned(gguf, recipe)
+            _write_header(file, gguf, planned, recipe.file_type)
             for tensor in gguf.tensors.values():
-                for part in _converted(gguf, tensor, planned[tensor.name]):
+                for part in _converted(gguf, tensor, planned[tensor.name], pool, 2 * threads):
                     file.write(part)
+                    advance(file.tell())
                 file.write(bytes(-file.tell() % ALIGNMENT))
-                advance(file.tell())
             file.flush()
             os.fsync(file.fileno())
     except GGUFError as error:
         raise CreateRefused(str(error)) from error
 
 
-def _type_for(tensor: Tensor, wanted: TensorType) -> TensorType:
-    kept = len(tensor.shape) < 2 or not tensor.name.endswith("weight") or any(part in tensor.name for part in KEPT)
-    type = TensorType.Q8_0 if tensor.name in FINE and wanted.block > 1 else wanted
-    return tensor.type if kept or tensor.shape[0] % type.block else type
+def _planned(gguf: Gguf, recipe: Recipe) -> dict[str, TensorType]:
+    tensors = gguf.tensors.values()
+    if not {tensor.type for tensor in tensors if len(tensor.shape) > 1} <= set(FLOATS):
+        raise CreateRefused("quantization is only supported for F16, BF16 and F32 models")
+    layers = gguf.metadata.integer(f"{gguf.architecture}.block_count", 0)
+    tied = "output.weight" not in gguf.tensors
+    return {tensor.name: recipe.type_for(tensor, layers, tied) for tensor in tensors}
 
 
-def _write_header(file: BinaryIO, source: Path, gguf: Gguf, planned: dict[str, TensorType], kind: int) -> None:
-    """The keys as they were, byte for byte, but for the file type and the alignment."""
-    entries = [entry for key, entry in _entries(source, gguf) if key not in ("general.file_type", "general.alignment")]
+def _write_header(file: BinaryIO, gguf: Gguf, planned: dict[str, TensorType], kind: int) -> None:
+    """The keys as they were, byte for byte, but for those about the file itself."""
+    entries = [entry for key, entry in _entries(gguf) if key not in DROPPED]
     entries.append(_string("general.file_type") + struct.pack("<II", UINT32, kind))
     file.write(b"GGUF" + struct.pack("<IQQ", 3, len(planned), len(entries)) + b"".join(entries))
     offset = 0
@@ -73,8 +68,8 @@ def _write_header(file: BinaryIO, source: Path, gguf: Gguf, planned: dict[str, T
     file.write(bytes(-file.tell() % ALIGNMENT))
 
 
-def _entries(source: Path, gguf: Gguf) -> Iterator[tuple[str, bytes]]:
-    with open(source, "rb") as file:
+def _entries(gguf: Gguf) -> Iterator[tuple[str, bytes]]:
+    with open(gguf.paths[0], "rb") as file:
         for key, (start, end) in gguf.spans.items():
             file.seek(start)
             yield key, file.read(end - start)
@@ -84,18 +79,34 @@ def _string(text: str) -> bytes:
     return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
-def _converted(gguf: Gguf, tensor: Tensor, type: TensorType) -> Iterator[bytes]:
-    """The tensor's bytes in another type, some rows at a time."""
+def _converted(
+    gguf: Gguf, tensor: Tensor, type: TensorType, pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[bytes | memoryview]:
+    """The tensor's bytes in another type, some rows at a time; no more than `ahead` parts are in memory."""
     data = gguf.data(tensor.name)
+    row = tensor.type.size(tensor.shape[0])
+    step = max(1, PART // tensor.shape[0]) * row
+    parts = (data[start : start + step] for start in range(0, len(data), step))
     if type is tensor.type:
-        yield bytes(data)
+        yield from parts
         return
+    made: deque[Future[bytes]] = deque()
+    for part in parts:
+        made.append(pool.submit(_part, part, tensor.type, row, type))
+        if len(made) > ahead:
+            yield made.popleft().result()
+    while made:
+        yield made.popleft().result()
+
+
+def _part(data: memoryview, type: TensorType, row: int, wanted: TensorType) -> bytes:
     import numpy as np
     from gguf import GGMLQuantizationType, quants
 
-    width = tensor.shape[0]
-    row = tensor.type.size(width)
-    for start in range(0, len(data), ROWS * row):
-        rows = np.frombuffer(data[start : start + ROWS * row], np.uint8).reshape(-1, row)
-        floats = quants.dequantize(rows, GGMLQuantizationType(tensor.type.value))
-        yield quants.quantize(floats, GGMLQuantizationType(type.value)).tobytes()
+    from ktd.registry import kquants
+
+    rows: NDArray[np.uint8] = np.frombuffer(data, np.uint8).reshape(-1, row)
+    floats = quants.dequantize(rows, GGMLQuantizationType(type.value))
+    if wanted in kquants.MAKERS:
+        return kquants.quantize(floats, wanted).tobytes()
+    return quants.quantize(floats, GGMLQuantizationType(wanted.value)).tobytes()

@@ -1,5 +1,6 @@
 import os
 import re
+import secrets
 from pathlib import Path
 
 import click
@@ -14,13 +15,13 @@ PATH = re.compile(r"[/.~]|.*\.gguf$", re.IGNORECASE)
 @click.command("create")
 @click.argument("model")
 @click.option("-f", "--file", "modelfile", metavar="FILE", type=click.Path(path_type=Path), default="Modelfile")
-@click.option("-q", "--quantize", metavar="TYPE", help="Make weights smaller: Q8_0, Q4_0, Q5_1 and the like.")
+@click.option("-q", "--quantize", metavar="TYPE", help="Make weights smaller: q4_K_M, q5_K_M, q6_K, q8_0 and the like.")
 def command(model: str, modelfile: Path, quantize: str | None) -> None:
     """Make a model from a Modelfile: another model, or a GGUF file, with texts and parameters of its own.
 
     \b
       ktd create pirate -f pirate.Modelfile
-      ktd create lite-q8 -q Q8_0           with FROM ./lite-f16.gguf in ./Modelfile
+      ktd create lite-q4 -q q4_K_M         with FROM ./lite-f16.gguf in ./Modelfile
 
     A GGUF file that FROM names stays where it is. A model that is not here is pulled.
     """
@@ -35,10 +36,15 @@ def command(model: str, modelfile: Path, quantize: str | None) -> None:
 async def make(client: Client, body: Record, paths: list[str]) -> None:
     from ktd.cli import progress, transfer
 
-    if paths:
-        await progress.show(client.stream("/api/import", {"paths": paths, "name": body["model"]}, local=True))
-        body |= {"from": body["model"]}
-    await transfer.show(client.stream("/api/create", body))
+    if not paths:
+        return await transfer.show(client.stream("/api/create", body))
+    # Under a name for the time being: a model that has the wanted one stays until the new one is whole.
+    name = f"create-{secrets.token_hex(8)}"
+    await progress.show(client.stream("/api/import", {"paths": paths, "name": name}, local=True))
+    try:
+        await transfer.show(client.stream("/api/create", body | {"from": name}))
+    finally:
+        await client.request("DELETE", "/api/delete", {"model": name})
 
 
 def files(text: str, folder: Path) -> list[str]:

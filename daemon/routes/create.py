@@ -23,7 +23,7 @@ from ktd.registry.modelfile import ROLES, parse
 from ktd.registry.names import ModelName
 from ktd.registry.parameters import checked
 from ktd.registry.pulls.journal import Request
-from ktd.registry.quantize import target_named
+from ktd.registry.recipes import recipe_named
 from ktd.registry.record import Changes
 
 GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.[A-Za-z]|\$|(?:if|range|end|else|with|define|block)\b)")
@@ -46,15 +46,13 @@ def _unfolded(body: pulls.CreateRequest) -> pulls.CreateRequest:
     if not body.modelfile:
         return body
     file = parse(body.modelfile)
-    if len(file.sources) != 1:
-        raise BadRequest("FROM must name one model, or one uploaded file as @sha256:...")
-    source = file.sources[0]
-    uploaded = source.startswith("@")
-    named = {} if uploaded else {"from_": body.from_ or source}
+    uploaded = [source[1:] for source in file.sources if source.startswith("@")]
+    if len(file.sources) > 1 and len(uploaded) < len(file.sources) and not body.from_:
+        raise BadRequest("FROM must name one model, or uploaded files as @sha256:...")
     return msgspec.structs.replace(
         body,
-        **named,
-        files=body.files or ({"model.gguf": source[1:]} if uploaded else {}),
+        from_=body.from_ or ("" if uploaded else file.sources[0]),
+        files=body.files or {f"{number:05}.gguf": digest for number, digest in enumerate(uploaded)},
         template=body.template or file.template or "",
         system=body.system or file.system or "",
         license=body.license or list(file.licenses),
@@ -71,14 +69,12 @@ def _recipe(app: web.Application, body: pulls.CreateRequest) -> Recipe:
     if not body.from_ and not body.files:
         raise BadRequest("neither 'from' or 'files' was specified")
     quantization = body.quantize or body.quantization
-    if quantization:
-        target_named(quantization)
     return Recipe(
         name=name,
         changes=_changes(body),
         source=_name(body.from_) if body.from_ else None,
         files=_digests(app, body.files),
-        quantization=quantization or None,
+        quantization=recipe_named(quantization) if quantization else None,
     )
 
 

@@ -187,7 +187,10 @@ async def test_create_quantizes(served):
         ({"model": "x", "from": "demo", "template": "{{ .Prompt }}"}, "one of Go's"),
         ({"model": "x", "from": "demo", "parameters": {"nonsense": 1}}, "unknown parameter 'nonsense'"),
         ({"model": "x", "from": "demo", "parameters": {"top_p": 7}}, "top_p"),
-        ({"model": "x", "from": "demo", "quantize": "Q4_K_M"}, "unsupported quantization type Q4_K_M"),
+        (
+            {"model": "x", "from": "demo", "quantize": "IQ2_XS"},
+            "unsupported quantization type IQ2_XS: this version makes Q2_K, Q3_K_S,",
+        ),
         ({"model": "x", "from": "demo", "adapters": {"a": "b"}}, "adapters"),
         ({"model": "x", "from": "demo", "messages": [{"role": "king", "content": "x"}]}, "message role"),
         ({"model": "x", "modelfile": "SYSTEM hi"}, "no FROM line"),
@@ -204,7 +207,7 @@ async def test_quants_search_and_downloads(served, hub):
     [row] = found["quants"]
     weights = 32 * 3 + 32 + 32 * 2  # of `small_model`
     assert (row["quant"], row["size"], row["complete"]) == ("UD-IQ1_S", 1376, True)
-    assert row["bits"] == pytest.approx(8 * 1312 / weights)
+    assert row["bits"] == pytest.approx(8 * 1376 / weights)
     assert (found["architecture"], found["source"]) == ("deepseek2", "huggingface")
     searched = await served.get("/api/search?query=deepseek")
     assert {repo["repo"] for repo in searched["repos"]} == {"unsloth/DeepSeek-R1-GGUF", "deepseek-ai/DeepSeek-R1"}
