@@ -16,7 +16,7 @@ import numpy as np
 from ktd.engine import _core
 from ktd.engine.batch import Batch, Ints
 from ktd.engine.errors import LoadRefused
-from ktd.engine.executor import STEP_TOKENS, Executor
+from ktd.engine.executor import Executor
 from ktd.engine.loader import OpenModel, open_model
 from ktd.engine.memory import available_memory
 from ktd.engine.messages import Load
@@ -89,7 +89,7 @@ def measure(load: Load, prompt: int, generate: int, repeat: int) -> Report:
 def _tests(model: OpenModel, prompt: int, generate: int, repeat: int) -> Iterator[Result]:
     tokens = np.random.default_rng(1).integers(0, model.spec.vocab, max(prompt, generate), np.int32)
     if prompt:
-        yield _test(f"pp{prompt}", prompt, repeat, lambda: _read(model.executor, tokens[:prompt], STEP_TOKENS))
+        yield _test(f"pp{prompt}", prompt, repeat, lambda: _read(model.executor, tokens[:prompt], model.step_tokens))
     if generate:
         yield _test(f"tg{generate}", generate, repeat, lambda: _read(model.executor, tokens[:generate], 1))
 

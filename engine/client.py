@@ -116,8 +116,8 @@ class WorkerHandle:
             match await self._next():
                 case LoadProgress() as step:
                     progress(step)
-                case Refused(kind, message):
-                    raise LoadRefused(kind, message)
+                case Refused(kind, message, short):
+                    raise LoadRefused(kind, message, short)
                 case Loaded() as loaded:
                     self.loaded = loaded
                     self._receiver = asyncio.create_task(self._receive())

@@ -17,9 +17,12 @@ class EngineError(Exception):
 
 
 class LoadRefused(EngineError):
-    def __init__(self, kind: RefusalKind, message: str) -> None:
+    """`short` is the bytes of memory that were missing, where that was the reason."""
+
+    def __init__(self, kind: RefusalKind, message: str, short: int = 0) -> None:
         super().__init__(message)
         self.kind = kind
+        self.short = short
 
 
 class JobFailed(EngineError):

@@ -34,6 +34,7 @@ class CpuExecutor:
         gguf: Gguf,
         tensors: Sequence[Tensor],
         residence: Residence = "mapped",
+        step_tokens: int = STEP_TOKENS,
     ) -> None:
         """Open the weights and make what is derived from them."""
         experts, others = parted(tensors, routed_experts(spec))
@@ -44,7 +45,7 @@ class CpuExecutor:
             [str(path) for path in gguf.paths], places, "read" if residence == "read" else "mapped"
         )
         self._wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
-        self._model = _core.Model(machine, self._weights, spec.stages, STEP_TOKENS, streamed)
+        self._model = _core.Model(machine, self._weights, spec.stages, step_tokens, streamed)
         self._cache: _core.KvCache | None = None
 
     @property

@@ -13,7 +13,6 @@ from ktd.engine import _core
 from ktd.engine.answer import Answer
 from ktd.engine.constraint import Constraint, Grammars
 from ktd.engine.errors import JobFailed
-from ktd.engine.executor import STEP_TOKENS
 from ktd.engine.loader import OpenModel
 from ktd.engine.messages import (
     Delta,
@@ -59,10 +58,10 @@ class Running:
 class Jobs:
     """All calls come from one thread; each returns what is to be sent."""
 
-    def __init__(self, model: OpenModel, step_tokens: int = STEP_TOKENS) -> None:
+    def __init__(self, model: OpenModel, step_tokens: int | None = None) -> None:
         self._model = model
         self._grammars = Grammars(model.tokenizer)
-        self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens)
+        self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens or model.step_tokens, model.parallel)
         self._running: dict[int, Running] = {}
         self._by_sequence: dict[Sequence, Running] = {}
 
@@ -122,9 +121,8 @@ class Jobs:
         for token in tokens:
             sampler.accept(token)
         answer = Answer(self._model.tokenizer, job.prompt, job.sampling.logprobs)
-        limit = self._model.context - len(tokens)
-        if job.sampling.max_tokens is not None:
-            limit = min(limit, job.sampling.max_tokens)
+        limits = (self._model.context - len(tokens), job.sampling.max_tokens, self._model.answer_tokens)
+        limit = min(limit for limit in limits if limit is not None)
         grammar = job.prompt.grammar
         constraint = self._grammars.constraint(grammar) if grammar else None
         return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit, constraint)

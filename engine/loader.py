@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from ktd.engine import _core
 from ktd.engine.check import check
 from ktd.engine.errors import LoadRefused
-from ktd.engine.executor import CpuExecutor, Executor, Progress, derived_bytes
+from ktd.engine.executor import STEP_TOKENS, CpuExecutor, Executor, Progress, derived_bytes
 from ktd.engine.gguf import Gguf, GGUFError
 from ktd.engine.memory import available_memory
 from ktd.engine.messages import Load, Loaded, Residence
 from ktd.engine.models import spec_for
-from ktd.engine.placement import Budget, Placement, place
+from ktd.engine.placement import Budget, Placement, Wish, place, routed_experts
 from ktd.engine.spec import ModelSpec
 from ktd.engine.tokenizer import Tokenizer
 
+MOST_STEP_TOKENS = 8192
 CACHE_VALUE_BYTES = {"f16": 2, "f32": 4}
 
 
@@ -28,6 +29,9 @@ class OpenModel:
     executor: Executor
     context: int  # longest prompt plus answer, in tokens
     pages: int  # of the executor's cache
+    step_tokens: int = STEP_TOKENS  # most tokens of one step
+    parallel: int | None = None  # most sequences in one step
+    answer_tokens: int | None = None  # most tokens of one answer
 
 
 def open_model(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
@@ -50,16 +54,28 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
             problem = f"the tokenizer has {len(tokenizer)} tokens, the model only {spec.vocab}"
             raise LoadRefused("bad_file", problem)
         sizes = {tensor.name: tensor.nbytes for tensor in tensors}
+        wish = Wish(load.context, load.cache_tokens, load.whole)
         free, value, derived = available_memory(), CACHE_VALUE_BYTES[load.cache_type], derived_bytes(spec, gguf)
-        budget = Budget(free, value, derived, residence=load.weights or _residence(load.files))
-        residence = place(spec, sizes, budget, load.context).residence  # what is sure to be too large ends here
-        executor = CpuExecutor(machine, spec, gguf, tensors, residence)
+        residence = load.weights or _residence(load.files)
+        budget = Budget(max(0, free - load.reserved), value, derived, residence=residence)
+        residence = place(spec, sizes, budget, wish).residence  # what is sure to be too large ends here
+        executor = CpuExecutor(machine, spec, gguf, tensors, residence, load.step_tokens or STEP_TOKENS)
     budget = replace(budget, scratch=executor.scratch_bytes, residence=residence)
-    placement = place(spec, sizes, budget, load.context)
+    placement = place(spec, sizes, budget, wish)
     executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
-    model = OpenModel(spec, sizes, tokenizer, executor, placement.context, placement.pages)
-    return model, _loaded(spec.architecture, placement)
+    model = OpenModel(
+        spec=spec,
+        sizes=sizes,
+        tokenizer=tokenizer,
+        executor=executor,
+        context=placement.context,
+        pages=placement.pages,
+        step_tokens=load.step_tokens or STEP_TOKENS,
+        parallel=load.parallel,
+        answer_tokens=load.answer_tokens,
+    )
+    return model, _loaded(spec, placement, sizes)
 
 
 def _residence(files: Sequence[str]) -> Residence:
@@ -73,17 +89,23 @@ def _machine(load: Load) -> _core.Machine:
         raise LoadRefused("bad_option", f"a context of {load.context} tokens is impossible")
     if load.threads is not None and load.threads < 1:
         raise LoadRefused("bad_option", f"{load.threads} threads cannot compute anything")
+    if not 1 <= (load.step_tokens or STEP_TOKENS) <= MOST_STEP_TOKENS:
+        problem = f"steps of {load.step_tokens} tokens are impossible; there may be {MOST_STEP_TOKENS}"
+        raise LoadRefused("bad_option", problem)
     try:
         return _core.Machine(load.threads or 0)
     except (_core.EngineError, TypeError) as error:
         raise LoadRefused("bad_option", str(error)) from error
 
 
-def _loaded(architecture: str, placement: Placement) -> Loaded:
+def _loaded(spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> Loaded:
+    passing = routed_experts(spec) if placement.residence == "streamed" else frozenset()
+    mapped = sum(size for name, size in sizes.items() if name not in passing)
     return Loaded(
-        architecture=architecture,
+        architecture=spec.architecture,
         context=placement.context,
         memory=placement.bytes,
         gpu_memory=0,
         placement=placement.rows,
+        mapped=0 if placement.residence == "read" else mapped,
     )

@@ -83,6 +83,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """Open these GGUF shards (in order) and make them ready. None means: choose.
 
     Weights are mapped from the files or read into memory; streamed ones stay on disk but for what memory can hold.
+    `context` and `cache_tokens` count tokens of one request and of all together, `answer_tokens` those of one answer;
+    `step_tokens` and `parallel` are the most tokens and requests of one step. `reserved` bytes of memory are not free,
+    though the system says so: other models' weights, which only its file cache holds. `whole`: refuse rather than
+    choose a shorter context, or leave experts on disk, for want of memory.
     """
 
     files: tuple[str, ...]
@@ -90,6 +94,12 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     threads: int | None = None
     cache_type: Literal["f16", "f32"] = "f16"
     weights: Residence | None = None
+    cache_tokens: int | None = None
+    step_tokens: int | None = None
+    parallel: int | None = None
+    answer_tokens: int | None = None
+    reserved: int = 0
+    whole: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -130,13 +140,17 @@ class PlacementRow(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The worker is ready. `context` is the longest prompt plus answer it accepts, in tokens."""
+    """The worker is ready. `context` is the longest prompt plus answer it accepts, in tokens.
+
+    `memory` is all that it holds, `mapped` the part of it that lies in the system's file cache.
+    """
 
     architecture: str
     context: int
     memory: int
     gpu_memory: int
     placement: tuple[PlacementRow, ...]
+    mapped: int = 0
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -144,6 +158,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
     kind: RefusalKind
     message: str
+    short: int = 0  # bytes of memory that were missing
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

@@ -34,6 +34,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for, in tokens; None means: choose."""
+
+    context: int | None = None
+    cache: int | None = None  # of all requests together
+    whole: bool = False  # refuse rather than choose a shorter context, or leave experts on disk, for want of memory
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     rows: tuple[PlacementRow, ...]
     context: int  # tokens
@@ -45,8 +54,8 @@ class Placement:
         return sum(row.bytes for row in self.rows)
 
 
-def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int | None) -> Placement:
-    """Put everything on the CPU. `sizes` are the bytes of each tensor by name, `wanted` a context in tokens.
+def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> Placement:
+    """Put everything on the CPU. `sizes` are the bytes of each tensor by name.
 
     Routed experts that memory cannot hold stay on disk. Raises LoadRefused (out_of_memory), naming the bytes needed
     and those there are.
@@ -54,11 +63,11 @@ def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int
     experts = sum(sizes[name] for name in routed_experts(spec))
     if budget.residence != "streamed":
         try:
-            return _place(spec, sizes, budget, wanted)
+            return _place(spec, sizes, budget, wish)
         except LoadRefused:
-            if not experts:
+            if not experts or wish.whole:
                 raise
-    return _with_experts(_place(spec, sizes, replace(budget, residence="streamed"), wanted), experts, budget.free)
+    return _with_experts(_place(spec, sizes, replace(budget, residence="streamed"), wish), experts, budget.free)
 
 
 def routed_experts(spec: ModelSpec) -> frozenset[str]:
@@ -67,15 +76,18 @@ def routed_experts(spec: ModelSpec) -> frozenset[str]:
     return frozenset(weight.name for stage in stages for weight in weights(stage.experts))
 
 
-def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wanted: int | None) -> Placement:
+def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> Placement:
     fixed = [*_weight_rows(spec, sizes, budget.residence), *_work_rows(budget)]
     taken = sum(row.bytes for row in fixed) + HEADROOM
     per_page = cache_row_bytes(spec, budget.cache_value) * PAGE_TOKENS
     room = max(0, budget.free - taken) // per_page * PAGE_TOKENS
-    context, reason = _context(spec.context, wanted, room)
-    if context > room:
-        raise _too_large(taken + _pages(context) * per_page, budget.free, context)
-    pages = _pages(context) * _contexts(_pages(context) * per_page, budget.free - taken)
+    context, reason = _context(spec.context, wish, room)
+    if (held := max(context, wish.cache or 0)) > room:
+        chosen = wish.context is None and wish.cache is None and not wish.whole
+        least = taken + _pages(min(held, LEAST_CONTEXT) if chosen else held) * per_page
+        raise _too_large(taken + _pages(held) * per_page, budget.free, context, least - budget.free)
+    several = 1 if wish.cache else _contexts(_pages(context) * per_page, budget.free - taken)
+    pages = _pages(held) * several
     cache = PlacementRow("KV cache", "cpu", pages * per_page, reason)
     return Placement((*fixed, cache), context, pages, budget.residence)
 
@@ -93,14 +105,17 @@ def cache_row_bytes(spec: ModelSpec, value_bytes: int) -> int:
     return sum(-(-width * value_bytes // CACHE_LINE) * CACHE_LINE for width in widths)
 
 
-def _context(trained: int, wanted: int | None, room: int) -> tuple[int, str]:
+def _context(trained: int, wish: Wish, room: int) -> tuple[int, str]:
     """The longest text, and the reason for it; what was asked for is granted or refused, never shortened."""
+    wanted = wish.cache if wish.context is None else wish.context
     if wanted is not None:
+        if wish.cache is not None and wish.cache <= min(wanted, trained):
+            return wish.cache, f"context of {wish.cache} tokens, all of the KV cache that was asked for"
         if wanted > trained:
             return trained, f"context of {trained} tokens, all the model was trained for ({wanted} asked for)"
         return wanted, f"context of {wanted} tokens, as asked for"
     best = min(trained, DEFAULT_CONTEXT)
-    if best > room >= LEAST_CONTEXT:
+    if best > room >= LEAST_CONTEXT and not wish.whole:
         return room, f"context of {room} tokens, all that memory allows of {trained}"
     why = "all the model was trained for" if best == trained else f"the default, of {trained} possible"
     return best, f"context of {best} tokens, {why}"
@@ -152,11 +167,12 @@ def _work_rows(budget: Budget) -> Iterable[PlacementRow]:
         yield PlacementRow("scratch", "cpu", budget.scratch, "activations of a step")
 
 
-def _too_large(needed: int, free: int, context: int) -> LoadRefused:
+def _too_large(needed: int, free: int, context: int, short: int) -> LoadRefused:
     return LoadRefused(
         "out_of_memory",
         f"model requires more system memory ({_gib(needed)}) than is available ({_gib(free)}), "
         f"with a context of {context} tokens",
+        short,
     )
 
 

@@ -33,10 +33,11 @@ class Scheduler:
     on. When pages run out the latest arrival gives its own back and starts over later with the answer it has.
     """
 
-    def __init__(self, pool: PagePool, budget: int) -> None:
+    def __init__(self, pool: PagePool, budget: int, parallel: int | None = None) -> None:
         self.pool = pool
         self.prefixes = PrefixCache(pool)
         self.budget = budget
+        self.parallel = parallel  # most sequences that run; None: as many as the pool holds
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in order of arrival
 
@@ -104,7 +105,7 @@ class Scheduler:
         return self._admit()
 
     def _admit(self) -> Sequence | None:
-        if not self.waiting:
+        if not self.waiting or len(self.running) == self.parallel:
             return None
         sequence = self.waiting[0]
         nodes = self.prefixes.match(sequence.tokens[:-1])  # one token at least is computed, for its logits

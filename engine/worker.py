@@ -47,7 +47,7 @@ class Engine(threading.Thread):
         try:
             self._serve(self._open())
         except LoadRefused as error:
-            self._link.send_last(Refused(error.kind, str(error)))
+            self._link.send_last(Refused(error.kind, str(error), error.short))
         except BaseException:
             traceback.print_exc()
             os._exit(1)

@@ -41,6 +41,7 @@ class ModelRecord:
     parameters: dict[str, Parameter]
     bundle: Path | None
     messages: tuple[tuple[str, str], ...] = ()  # role and text, put before every conversation
+    weights: str = ""  # 64 hex digits over the bytes of its files: models that differ in texts only have the same
 
 
 @dataclass(frozen=True, slots=True)

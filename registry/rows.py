@@ -97,14 +97,14 @@ def all_records(session: Session, blobs: Blobs) -> list[ModelRecord]:
     newest = (Model.modified_at.desc(), Model.id.desc())
     models = session.execute(select(*columns).outerjoin(Bundle, Model.bundle_id == Bundle.id).order_by(*newest))
     shards = select(ModelFile.model_id, Blob.digest, Blob.path).join(Blob, ModelFile.blob_id == Blob.id)
-    files: dict[int, list[Path]] = defaultdict(list)
+    files: dict[int, list[tuple[str, Path]]] = defaultdict(list)
     for model, digest, path in session.execute(shards.order_by(ModelFile.model_id, ModelFile.ordinal)):
-        files[model].append(_path(digest, path, blobs))
+        files[model].append((digest, _path(digest, path, blobs)))
     return [_record(row, files[row.id], row.bundle_path) for row in models]
 
 
 def record_of(row: Model, blobs: Blobs) -> ModelRecord:
-    files = [_path(file.blob.digest, file.blob.path, blobs) for file in row.files]
+    files = [(file.blob.digest, _path(file.blob.digest, file.blob.path, blobs)) for file in row.files]
     return _record(row, files, row.bundle.path if row.bundle else None)
 
 
@@ -112,15 +112,15 @@ def reference_of(blob: Blob, blobs: Blobs) -> Reference:
     return Reference(_path(blob.digest, blob.path, blobs), blob.digest, Stamp(blob.size, blob.mtime_ns))
 
 
-def _record(row: Any, files: Sequence[Path], bundle: str | None) -> ModelRecord:
-    """`row` has the columns of `Model` as its fields."""
+def _record(row: Any, files: Sequence[tuple[str, Path]], bundle: str | None) -> ModelRecord:
+    """`row` has the columns of `Model` as its fields, `files` are digests and places of its shards, in order."""
     details = row.details | {"families": tuple(row.details["families"])}
     return ModelRecord(
         name=ModelName(row.host, row.namespace, row.model, row.tag),
         digest=row.digest,
         size=row.size,
         modified_at=row.modified_at,
-        files=tuple(files),
+        files=tuple(path for _, path in files),
         details=Details(**details),
         capabilities=tuple(row.capabilities),
         template=row.template,
@@ -129,6 +129,7 @@ def _record(row: Any, files: Sequence[Path], bundle: str | None) -> ModelRecord:
         parameters=row.parameters,
         messages=tuple((message["role"], message["content"]) for message in row.messages),
         bundle=Path(bundle) if bundle else None,
+        weights=hashlib.sha256(" ".join(digest for digest, _ in files).encode()).hexdigest(),
     )
 
 

@@ -14,6 +14,7 @@ from ktd.engine.placement import (
     PAGE_TOKENS,
     Budget,
     Placement,
+    Wish,
     cache_row_bytes,
     place,
 )
@@ -29,11 +30,17 @@ def model(context: int = LONG) -> Gguf:
 
 
 def placed(
-    free: int = PLENTY, wanted: int | None = None, trained: int = LONG, derived: int = 0, scratch: int = 0
+    free: int = PLENTY,
+    wanted: int | None = None,
+    trained: int = LONG,
+    derived: int = 0,
+    scratch: int = 0,
+    cache: int | None = None,
+    whole: bool = False,
 ) -> Placement:
     gguf = model(trained)
     sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
-    return place(spec_for(gguf), sizes, Budget(free, 2, derived, scratch), wanted)
+    return place(spec_for(gguf), sizes, Budget(free, 2, derived, scratch), Wish(wanted, cache, whole))
 
 
 def weight_bytes() -> int:
@@ -60,7 +67,7 @@ def test_a_tied_head_is_counted_once() -> None:
     gguf = model()
     del gguf.tensors["output.weight"]
     sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
-    placement = place(spec_for(gguf), sizes, Budget(PLENTY, 2), None)
+    placement = place(spec_for(gguf), sizes, Budget(PLENTY, 2), Wish())
     assert {row.part: row.bytes for row in placement.rows}["head"] == gguf.tensors["output_norm.weight"].nbytes
 
 
@@ -132,3 +139,26 @@ def test_the_cache_holds_more_contexts_when_memory_is_plentiful() -> None:
     assert placed().pages == MOST_CONTEXTS * whole
     room = 8 * DEFAULT_CONTEXT * ROW
     assert placed(weight_bytes() + HEADROOM + room).pages == 2 * whole
+
+
+def test_a_cache_that_was_asked_for_holds_all_requests_together() -> None:
+    placement = placed(cache=65536)
+    assert (placement.context, placement.pages * PAGE_TOKENS) == (65536, 65536)
+    assert placed(cache=65536, wanted=4096).context == 4096
+    assert placed(cache=65536, wanted=4096).pages * PAGE_TOKENS == 65536
+    assert placed(cache=1000, wanted=4096).context == 1000
+    assert "all of the KV cache that was asked for" in reason(placed(cache=1000))
+    assert placed(cache=2 * LONG).context == LONG
+
+
+def test_a_cache_that_was_asked_for_is_never_shortened() -> None:
+    free = weight_bytes() + HEADROOM + 40_000 * ROW
+    with pytest.raises(LoadRefused, match="with a context of 4096 tokens"):
+        placed(free, cache=65536, wanted=4096)
+
+
+def test_a_whole_context_or_none() -> None:
+    free = weight_bytes() + HEADROOM + (LEAST_CONTEXT + 100) * ROW
+    assert placed(free).context < DEFAULT_CONTEXT
+    with pytest.raises(LoadRefused, match=f"with a context of {DEFAULT_CONTEXT} tokens"):
+        placed(free, whole=True)

@@ -44,8 +44,8 @@ def next_token(tokens: list[int]) -> int:
 class Run:
     """Steps a scheduler until all is said; `lengths` are of the answers."""
 
-    def __init__(self, pages: int, budget: int = 8) -> None:
-        self.scheduler = Scheduler(PagePool(pages, PAGE), budget)
+    def __init__(self, pages: int, budget: int = 8, parallel: int | None = None) -> None:
+        self.scheduler = Scheduler(PagePool(pages, PAGE), budget, parallel)
         self.cache = Cache(pages)
         self.left: dict[Sequence, int] = {}
         self.steps = 0
@@ -259,3 +259,13 @@ def test_a_page_is_counted_by_its_holders() -> None:
     with pytest.raises(AssertionError):
         pool.share(page)
     assert [pool.pages_for(tokens) for tokens in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+def test_no_more_run_at_once_than_allowed() -> None:
+    run = Run(pages=64, parallel=2)
+    for first in range(5):
+        run.add([first, 1, 2], 4)
+    while not run.scheduler.idle:
+        run.step()
+        assert len(run.scheduler.running) <= 2
+    assert run.widest == 2
