@@ -8,15 +8,18 @@ from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
 from ktd.daemon.access import Access
+from ktd.daemon.access_log import AccessLog
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.door import LONGEST_BODY, arrival, welcome
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.guards import Guard
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
 from ktd.daemon.metrics import Metrics
+from ktd.daemon.preload import loading
 from ktd.daemon.routes import (
     blobs,
     catalog,
@@ -42,11 +45,10 @@ from ktd.engine.client import available_memory
 from ktd.registry.catalog import Catalog
 from ktd.registry.pulls.limits import Limits
 from ktd.registry.pulls.pulls import Pulls
+from ktd.registry.record import ModelRecord
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
 from ktd.registry.verify import Verifier
-
-LONGEST_BODY = 64 << 20  # bytes
 
 ROUTES = [
     web.get("/", health.root),
@@ -88,11 +90,15 @@ ROUTES = [
 ]
 
 
-def application(settings: Settings, registry: Registry, engine: Engine) -> web.Application:
-    """Closes its workers when it is cleaned up; the registry stays the caller's."""
+def application(
+    settings: Settings, registry: Registry, engine: Engine, first: ModelRecord | None = None
+) -> web.Application:
+    """Closes its workers when it is cleaned up; the registry stays the caller's. `first` is loaded at once, to stay."""
     guard, local_key = Guard(settings), LocalKey(settings.home)
     access = Access(settings, local_key)
-    middlewares = [guard.middleware(), replies.errors, access.middleware()]
+    middlewares = [welcome, guard.middleware(), replies.errors, access.middleware(), arrival]
+    if settings.access_log is not None:
+        middlewares.insert(1, AccessLog(settings.access_log).middleware())
     app = web.Application(middlewares=middlewares, client_max_size=LONGEST_BODY)
     host, renderer = ModelHost(engine, settings), Renderer()
     metrics = Metrics(host)
@@ -115,6 +121,8 @@ def application(settings: Settings, registry: Registry, engine: Engine) -> web.A
     app.on_response_prepare.append(metrics.mark)
     app.on_shutdown.append(_stop_answers)
     app.cleanup_ctx.append(_helpers)
+    if first is not None:
+        app.cleanup_ctx.append(loading(first))
     return app
 
 

@@ -7,8 +7,10 @@ DaemonError
 ├── Unauthorized      an API key is missing or wrong                              401
 ├── Forbidden         not from here, or not by you                                403
 ├── ModelMissing      there is no model of that name                              404
+├── TooSlow           the body of the request did not arrive in time             408
 ├── PullFailed        a model does not come from its hub, in Ollama's words       500
 ├── LoadStopped       the model was unloaded while it was being loaded            500
+├── LoadStalled       loading a model came to a standstill                        500
 ├── Busy              too many requests are waiting                               503
 └── Stopping          the daemon is going down                                    503
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from ktd.engine.client import EngineError, JobFailed, LoadRefused
+from ktd.engine.messages import LoadProgress
 from ktd.registry.errors import (
     DatabaseError,
     DemoMissing,
@@ -69,12 +72,25 @@ class ModelMissing(DaemonError):
     status = 404
 
 
+class TooSlow(DaemonError):
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__("the request did not arrive in time")
+
+
 class PullFailed(DaemonError):
     pass
 
 
 class LoadStopped(DaemonError):
     pass
+
+
+class LoadStalled(DaemonError):
+    def __init__(self, seconds: float, reached: LoadProgress) -> None:
+        where = f"{reached.done} of {reached.total} bytes"
+        super().__init__(f"loading the model stood still for {seconds:g} seconds, at {where}: it was given up")
 
 
 class Busy(DaemonError):

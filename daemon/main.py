@@ -6,23 +6,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from ipaddress import ip_address
 
-from aiohttp import web
-
 from ktd import __version__
-from ktd.daemon.app import application
-from ktd.daemon.engine_port import Engine
+from ktd.daemon import preload
+from ktd.daemon.access_log import AccessLogError
 from ktd.daemon.home import HomeError, claimed
+from ktd.daemon.listening import ListenError, listening
 from ktd.daemon.settings import Settings
 from ktd.engine.client import ARCHITECTURES, PRETOKENIZERS, EngineClient
 from ktd.registry.errors import RegistryError
+from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
 from ktd.registry.supported import Supported
-
-LAST_WORDS = 10.0  # seconds that running replies get to end when the daemon stops
 
 
 def run(settings: Settings, *, until_stdin_closes: bool = False) -> int:
@@ -31,8 +28,11 @@ def run(settings: Settings, *, until_stdin_closes: bool = False) -> int:
     try:
         with claimed(settings.home), _registry(settings) as registry:
             registry.ensure_demo()
-            asyncio.run(_serve(settings, registry, until_stdin_closes))
-    except (HomeError, RegistryError, AddressError) as error:
+            first = preload.registered(settings, registry)
+            asyncio.run(_serve(settings, registry, first, until_stdin_closes))
+    except KeyboardInterrupt:  # before it listens, when files are read
+        return 128 + signal.SIGINT
+    except (HomeError, RegistryError, AccessLogError, ListenError) as error:
         print(f"ktd: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
@@ -43,11 +43,7 @@ def _registry(settings: Settings) -> Registry:
     return Registry.open(settings.home, settings.database_url, supported)
 
 
-class AddressError(Exception):
-    """The address cannot be listened on; the text says why."""
-
-
-async def _serve(settings: Settings, registry: Registry, until_stdin_closes: bool) -> None:
+async def _serve(settings: Settings, registry: Registry, first: ModelRecord | None, until_stdin_closes: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,33 +52,9 @@ async def _serve(settings: Settings, registry: Registry, until_stdin_closes: boo
         threading.Thread(target=_await_stdin_end, args=(loop, stop), name="stdin", daemon=True).start()
     if not _is_loopback(settings.host) and not settings.api_key:
         print(f"warning: whoever reaches {settings.host} port {settings.port} can use this daemon", file=sys.stderr)
-    async with listening(settings, registry, EngineClient()) as url:
+    async with listening(settings, registry, EngineClient(), first) as url:
         print(f"ktd {__version__} listens on {url} (home {settings.home})", flush=True)
         await stop.wait()
-
-
-@asynccontextmanager
-async def listening(settings: Settings, registry: Registry, engine: Engine) -> AsyncIterator[str]:
-    """A daemon that answers at the URL given. Raises AddressError."""
-    app = application(settings, registry, engine)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_WORDS)
-    await runner.setup()
-    try:
-        yield await _listen(runner, settings)
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, settings: Settings) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port)
-    try:
-        await site.start()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AddressError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
-    port = runner.addresses[0][1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -61,7 +61,7 @@ class _Now:
         memory = GaugeMetricFamily("ktd_model_memory_bytes", "Memory of loaded models", labels=["model", "device"])
         running = GaugeMetricFamily("ktd_model_requests", "Requests of a model, loading or loaded", labels=["model"])
         for resident in self._host.residents():
-            name = str(resident.record.name)
+            name = " ".join(str(record.name) for record in resident.records)
             running.add_metric([name], resident.users)
             if resident.worker is not None:
                 memory.add_metric([name, "cpu"], resident.worker.loaded.memory)

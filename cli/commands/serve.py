@@ -5,49 +5,112 @@ import sys
 
 import click
 
-FLAGS = {  # each flag sets the variable of the same meaning, and is parsed and checked as that is
-    "host": ("HOST", "ADDRESS", "Listen here: HOST, HOST:PORT or :PORT.  [default: 127.0.0.1:11434]"),
-    "home": ("HOME", "FOLDER", "Keep models, logs and keys here.  [default: ~/.ktd]"),
-    "keep-alive": (
-        "KEEP_ALIVE",
-        "TIME",
-        "How long an idle model stays in memory: 5m, 24h, 0, -1.  [default: 5m]",
-    ),
-    "context": ("CONTEXT_LENGTH", "TOKENS", "Context for models that do not say otherwise."),
-    "threads": ("THREADS", "N", "CPU threads per model.  [default: every physical core]"),
-    "max-loaded": ("MAX_LOADED_MODELS", "N", "Models in memory at once.  [default: 3]"),
-    "max-queue": ("MAX_QUEUE", "N", "Requests waiting before new ones get a 503.  [default: 512]"),
-    "origins": ("ORIGINS", "LIST", "Web pages that may call the daemon, comma separated."),
+from ktd.cli.screen import say
+
+# Each flag sets the variable of its name, and is parsed and checked as that is.
+FLAGS = {
+    "HOST": ("ADDRESS", "Listen here: HOST, HOST:PORT or :PORT.  [default: 127.0.0.1:11434]"),
+    "PORT": ("N", "Listen on this port; 0 is any free one."),
+    "HOME": ("FOLDER", "Keep models, logs and keys here.  [default: ~/.ktd]"),
+    "KEEP_ALIVE": ("TIME", "How long an idle model stays in memory: 5m, 24h, 0, -1.  [default: 5m]"),
+    "LOAD_TIMEOUT": ("TIME", "How long loading may stand still before it is given up; 0: any time.  [default: 5m]"),
+    "CONTEXT_LENGTH": ("TOKENS", "Context of requests that do not say otherwise.  [default: 32768, as memory allows]"),
+    "CACHE_TOKENS": ("TOKENS", "KV cache that the requests of a model share.  [default: as memory allows]"),
+    "STEP_TOKENS": ("TOKENS", "Most tokens that a model computes in one step.  [default: 512]"),
+    "NUM_PARALLEL": ("N", "Most requests that a model answers at once.  [default: as many as the cache holds]"),
+    "MAX_NEW_TOKENS": ("TOKENS", "Most tokens of any answer."),
+    "THREADS": ("N", "CPU threads per model.  [default: every physical core]"),
+    "MAX_LOADED_MODELS": ("N", "Models in memory at once.  [default: 3]"),
+    "MAX_QUEUE": ("N", "Requests waiting or running before new ones get a 503.  [default: 512]"),
+    "MAX_CONNECTIONS": ("N", "Connections of clients before new ones are closed.  [default: 1024]"),
+    "ORIGINS": ("LIST", "Web pages that may call the daemon, comma separated."),
+    "ALLOWED_HOSTS": ("LIST", "Names by which clients may call this machine, comma separated."),
+    "API_KEY": ("KEY", "Wanted of every client. Better in the variable or file: others can see flags."),
+    "ADMIN_KEY": ("KEY", "Wanted of who changes which models there are."),
+    "TLS_CERT": ("FILE", "Serve https with this certificate and its chain (PEM)."),
+    "TLS_KEY": ("FILE", "The certificate's private key, if its own file has none."),
+    "ACCESS_LOG": ("FILE", "Write a line of JSON about each request; - is standard error."),
+    "DATABASE_URL": ("URL", "PostgreSQL in place of the SQLite file in the home."),
+    "PULL_CONNECTIONS": ("N", "Files that are fetched at once.  [default: 4]"),
+    "PULL_RATE": ("BYTES", "Most bytes a second of all pulls together: 500K, 20M."),
+    "GGUF_PATH": ("PATH", "Register this GGUF file or folder of shards at start, load it, and keep it in memory."),
+    "MODEL_PATH": ("FOLDER", "The original repository's configuration of the model in --gguf-path."),
 }
+KTRANSFORMERS = {  # its names for the same; those of one word are the same anyway
+    "CACHE_TOKENS": "cache_lens",
+    "STEP_TOKENS": "chunk_size",
+    "NUM_PARALLEL": "max_batch_size",
+    "MAX_NEW_TOKENS": "max_new_tokens",
+    "GGUF_PATH": "gguf_path",
+    "MODEL_PATH": "model_path",
+}
+ONE_AT_A_TIME = "ktransformers"
+BACKENDS = ("balance_serve", ONE_AT_A_TIME)
 
 
 def settings_flags(command: click.Command) -> click.Command:
-    for flag, (variable, metavar, text) in FLAGS.items():
-        command.params.append(click.Option([f"--{flag}", variable], metavar=metavar, help=text))
+    for variable, (metavar, text) in FLAGS.items():
+        names = [flag(variable), *([f"--{KTRANSFORMERS[variable]}"] if variable in KTRANSFORMERS else [])]
+        command.params.append(click.Option([*names, variable], metavar=metavar, help=text))
     return command
+
+
+def flag(variable: str) -> str:
+    return "--" + variable.lower().replace("_", "-")
 
 
 @settings_flags
 @click.command("serve")
+@click.option("--config", metavar="FILE", help="Settings in TOML.  [default: config.toml in the home, if it is there]")
+@click.option(
+    "--backend_type",
+    "backend",
+    type=click.Choice(BACKENDS),
+    help=f"KTransformers' flag: {ONE_AT_A_TIME} answers one request at a time.",
+)
+@click.option(
+    "--optimize_config_path",
+    "rules",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="KTransformers' flag: which part of the model goes to which device.",
+)
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does; for a parent process.")
-def command(until_stdin_closes: bool, **flags: str | None) -> None:
+def command(
+    config: str | None, backend: str | None, rules: str | None, until_stdin_closes: bool, **flags: str | None
+) -> None:
     """Run the daemon in this terminal until Ctrl-C.
 
     \b
       ktd serve
       ktd serve --host 0.0.0.0:8080 --keep-alive 24h
       KTD_HOME=/big/disk ktd serve
+      ktd serve --host 0.0.0.0 --tls-cert box.pem --tls-key box.key
 
     Ollama clients use http://127.0.0.1:11434, OpenAI clients http://127.0.0.1:11434/v1 with any key.
-    A flag wins over KTD_<NAME>, that over OLLAMA_<NAME>. KTD_API_KEY is then wanted of every client; with
-    KTD_ADMIN_KEY, only that one may change which models there are.
-    """
-    from ktd.daemon.main import run
-    from ktd.daemon.settings import Settings, SettingsError
 
-    chosen = {f"KTD_{name.upper()}": value for name, value in flags.items() if value is not None}
+    Every setting has three more names: --keep-alive is KTD_KEEP_ALIVE, then OLLAMA_KEEP_ALIVE where Ollama means the
+    same, then keep-alive = "24h" in the TOML file. The first that is set counts; what is set is printed at start.
+
+    The launch line of KTransformers' server works behind `ktd serve`:
+
+    \b
+      ktd serve --port 10002 --model_path DeepSeek-R1 --gguf_path DeepSeek-R1-GGUF --max_new_tokens 1024 \\
+        --cache_lens 32768 --chunk_size 256 --max_batch_size 4 --backend_type balance_serve
+    """
+    from ktd.daemon.choices import CONFIG_VARIABLE, choose, key
+    from ktd.daemon.main import run
+    from ktd.daemon.settings import SettingsError
+
+    if backend == ONE_AT_A_TIME:
+        flags["NUM_PARALLEL"] = flags["NUM_PARALLEL"] or "1"
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = Settings.from_environment(os.environ | chosen)
+        chosen = choose(os.environ | ({CONFIG_VARIABLE: config} if config else {}), given)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
-    sys.exit(run(settings, until_stdin_closes=until_stdin_closes))
+    for choice in chosen.choices:
+        say(f"{key(choice.row)} = {choice.shown}  (from {choice.origin})")
+    if rules:
+        say(f"{rules}: there is only one device to choose in this version, the CPU; all of the model goes there")
+    sys.exit(run(chosen.settings, until_stdin_closes=until_stdin_closes))

@@ -23,7 +23,8 @@ async def tags(request: web.Request) -> web.Response:
 
 async def loaded(request: web.Request) -> web.Response:
     residents = request.app[keys.HOST].residents()
-    return replies.json({"models": [to_ollama.loaded_model(resident) for resident in residents]})
+    models = [to_ollama.loaded_model(resident, record) for resident in residents for record in resident.records]
+    return replies.json({"models": models})
 
 
 async def show(request: web.Request) -> web.Response:

@@ -84,9 +84,9 @@ def model(record: ModelRecord) -> ollama.Model:
     )
 
 
-def loaded_model(resident: Resident) -> ollama.LoadedModel:
-    record, worker = resident.record, resident.worker
-    progress = resident.progress
+def loaded_model(resident: Resident, record: ModelRecord) -> ollama.LoadedModel:
+    """One of the models that are in memory there."""
+    worker, progress = resident.worker, resident.progress
     return ollama.LoadedModel(
         name=str(record.name),
         model=str(record.name),

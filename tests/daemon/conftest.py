@@ -16,7 +16,7 @@ import pytest
 from daemon_process import DaemonProcess, gone
 from fake_engine import FakeEngine
 
-from ktd.daemon.main import listening
+from ktd.daemon.listening import listening
 from ktd.daemon.settings import Settings
 from ktd.registry.store import Registry
 

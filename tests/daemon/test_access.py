@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ktd.daemon.app import ROUTES
-from ktd.daemon.settings import Settings, SettingsError
+from ktd.daemon.choices import choose
+from ktd.daemon.settings import SettingsError
 
 USE, ADMIN = "use-0123456789", "admin-0123456789"
 ASK: Any = [{"role": "user", "content": "What is 12 + 30?"}]
@@ -95,12 +96,12 @@ async def test_a_preflight_needs_no_key(start: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("key", ["short", "has a blank in it", "ключ-ключ-ключ"])
 def test_keys_that_cannot_be_sent_are_refused_unseen(key: str) -> None:
     with pytest.raises(SettingsError, match="KTD_API_KEY") as caught:
-        Settings.from_environment({"KTD_API_KEY": key})
+        choose({"KTD_API_KEY": key})
     assert key not in str(caught.value)
 
 
 def test_settings_do_not_show_keys() -> None:
-    settings = Settings.from_environment({"KTD_API_KEY": USE, "KTD_ADMIN_KEY": ADMIN})
+    settings = choose({"KTD_API_KEY": USE, "KTD_ADMIN_KEY": ADMIN}).settings
     assert (settings.api_key, settings.admin_key) == (USE, ADMIN)
     assert USE not in repr(settings) and ADMIN not in repr(settings)
 

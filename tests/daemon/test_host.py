@@ -5,11 +5,12 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 from fake_engine import FakeEngine
 from until import until
 
-from ktd.daemon.errors import Busy, LoadStopped, Stopping
+from ktd.daemon.errors import Busy, LoadStalled, LoadStopped, Stopping
 from ktd.daemon.host import ModelHost
 from ktd.daemon.settings import Settings
 from ktd.engine.client import LoadRefused, WorkerDied
@@ -41,7 +42,11 @@ def demo(registry: Registry) -> ModelRecord:
 
 def other(demo: ModelRecord, name: str) -> ModelRecord:
     """Another model."""
-    return replace(demo, name=ModelName.parse(name), digest=f"{name:0>64}")
+    return replace(demo, name=ModelName.parse(name), weights=f"{name:0>64}")
+
+
+def names(host: ModelHost) -> set[str]:
+    return {str(record.name) for resident in host.residents() for record in resident.records}
 
 
 async def use(host: ModelHost, record: ModelRecord, context: int | None = None, keep_alive: float = 60) -> object:
@@ -63,7 +68,7 @@ async def test_a_copy_shares_the_weights(host: ModelHost, engine: FakeEngine, de
 
 async def test_a_file_imported_anew_is_loaded_anew(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
     await use(host, demo)
-    await use(host, replace(demo, digest="0" * 64))
+    await use(host, replace(demo, weights="0" * 64))
     assert len(engine.loads) == 2
 
 
@@ -135,7 +140,6 @@ async def test_a_model_in_use_stays(host: ModelHost, engine: FakeEngine, demo: M
 async def test_for_ever_is_centuries(host: ModelHost, demo: ModelRecord) -> None:
     await use(host, demo, keep_alive=math.inf)
     (resident,) = host.residents()
-    assert resident.timer is None
     assert resident.expires_at.year > 2200
 
 
@@ -161,7 +165,7 @@ async def test_the_longest_unused_model_makes_room(host: ModelHost, engine: Fake
     await use(host, b)
     await use(host, a)
     await use(host, c)
-    assert {str(resident.record.name) for resident in host.residents()} == {"a:latest", "c:latest"}
+    assert names(host) == {"a:latest", "c:latest"}
     assert [worker.closed for worker in engine.workers] == [False, True, False]
 
 
@@ -181,6 +185,99 @@ async def test_idle_models_leave_when_memory_is_short(host: ModelHost, engine: F
     engine.refusals = [LoadRefused("out_of_memory", "needs 9 GB, 1 GB is free")]
     await use(host, demo)
     assert [worker.closed for worker in engine.workers] == [True, False]
+    assert [load.whole for load in engine.loads] == [False, True, False]
+
+
+async def test_nobody_leaves_for_what_will_never_fit(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    await use(host, other(demo, "a"))
+    memory = engine.workers[0].loaded.memory
+    engine.refusals = [LoadRefused("out_of_memory", "needs 9 GB, 1 GB is free", memory + 1) for _ in range(2)]
+    with pytest.raises(LoadRefused, match="needs 9 GB"):
+        await use(host, demo)
+    assert names(host) == {"a:latest"}
+    assert [load.whole for load in engine.loads] == [False, True, False]
+
+
+async def test_a_shorter_context_comes_before_a_refusal(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    await use(host, other(demo, "a"))
+    engine.refusals = [LoadRefused("out_of_memory", "needs 9 GB, 1 GB is free", 1 << 40)]
+    await use(host, demo)
+    assert names(host) == {"a:latest", "demo:latest"}
+
+
+async def test_memory_of_models_in_use_is_waited_for(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    async with host.lease(other(demo, "a"), keep_alive=60):
+        engine.refusals = [LoadRefused("out_of_memory", "needs 9 GB, 1 GB is free")]
+        second = asyncio.create_task(use(host, demo))
+        await until(lambda: not engine.refusals)
+        await asyncio.sleep(0.01)
+        assert not engine.workers[0].closed and not second.done()
+    await second
+    assert [worker.closed for worker in engine.workers] == [True, False]
+
+
+async def test_the_file_cache_of_others_is_not_free(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    await use(host, other(demo, "a"))
+    engine.workers[0].loaded = msgspec.structs.replace(engine.workers[0].loaded, mapped=700)
+    await use(host, demo)
+    assert [load.reserved for load in engine.loads] == [0, 700]
+
+
+async def test_a_load_that_stands_still_is_given_up(engine: FakeEngine, settings: Settings, demo: ModelRecord) -> None:
+    host = ModelHost(engine, replace(settings, load_timeout=0.05))
+    engine.may_load.clear()
+    with pytest.raises(LoadStalled, match=r"stood still for 0.05 seconds, at 5 of 10 bytes: it was given up"):
+        await use(host, demo)
+    assert engine.loads_cancelled == 1
+    engine.may_load.set()
+    assert await use(host, demo) is engine.workers[0]
+    await host.close()
+
+
+async def test_a_load_may_take_long_while_it_gets_on(engine: FakeEngine, settings: Settings, demo: ModelRecord) -> None:
+    """Progress comes in a tenth of the time allowed, for longer than is allowed without."""
+    host = ModelHost(engine, replace(settings, load_timeout=2.0))
+    engine.progress_every = 0.2
+    engine.may_load.clear()
+    asyncio.get_running_loop().call_later(3.0, engine.may_load.set)
+    await use(host, demo)
+    await host.close()
+
+
+async def test_settings_reach_the_engine(engine: FakeEngine, settings: Settings, demo: ModelRecord) -> None:
+    limits = {"cache_tokens": 65536, "step_tokens": 256, "parallel": 4}
+    host = ModelHost(engine, replace(settings, max_new_tokens=1024, threads=3, **limits))
+    await use(host, demo)
+    (load,) = engine.loads
+    assert {name: getattr(load, name) for name in limits} == limits
+    assert (load.answer_tokens, load.threads, load.context) == (1024, 3, None)
+    await host.close()
+
+
+async def test_stopping_a_copy_leaves_the_original(host: ModelHost, engine: FakeEngine, demo: ModelRecord) -> None:
+    copy = replace(demo, name=ModelName.parse("copy"))
+    await use(host, demo)
+    await host.unload(copy)
+    assert names(host) == {"demo:latest"}
+    await use(host, copy)
+    assert names(host) == {"demo:latest", "copy:latest"}
+    await host.unload(copy)
+    assert names(host) == {"demo:latest"}
+    await use(host, copy, keep_alive=0)
+    assert names(host) == {"demo:latest"}
+    assert not engine.workers[0].closed
+    await host.unload(demo)
+    assert engine.workers[0].closed
+
+
+async def test_shared_weights_stay_as_long_as_any_model_wants_them(
+    host: ModelHost, engine: FakeEngine, demo: ModelRecord
+) -> None:
+    await use(host, demo, keep_alive=math.inf)
+    await use(host, replace(demo, name=ModelName.parse("copy")), keep_alive=0.01)
+    await host.unload(demo)
+    await until(lambda: engine.workers[0].closed)
+    assert host.residents() == []
 
 
 async def test_too_large_a_model_is_refused_when_nothing_can_leave(

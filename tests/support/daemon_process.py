@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 CODE = (
-    "import os, sys; from ktd.daemon.main import run; from ktd.daemon.settings import Settings;"
-    "sys.exit(run(Settings.from_environment(os.environ), until_stdin_closes=sys.argv[1:] == ['until-stdin-closes']))"
+    "import os, sys; from ktd.daemon.main import run; from ktd.daemon.choices import choose;"
+    "sys.exit(run(choose(os.environ).settings, until_stdin_closes=sys.argv[1:] == ['until-stdin-closes']))"
 )
 
 

@@ -75,6 +75,7 @@ class FakeEngine:
         self.go_on = asyncio.Event()
         self.may_load = asyncio.Event()
         self.may_load.set()
+        self.progress_every = 0.0  # seconds, while a load waits; 0: only at its start
         self.refusals: list[LoadRefused] = []  # one per load, before loads succeed
         self.failure: JobFailed | None = None
         self.loads: list[Load] = []
@@ -89,6 +90,9 @@ class FakeEngine:
         self.loads.append(load)
         progress(LoadProgress(5, 10))
         try:
+            while self.progress_every and not self.may_load.is_set():
+                await asyncio.sleep(self.progress_every)
+                progress(LoadProgress(5, 10))
             await self.may_load.wait()
         except asyncio.CancelledError:
             self.loads_cancelled += 1
