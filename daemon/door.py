@@ -148,7 +148,7 @@ async def arrival(request: web.Request, handler: Handler) -> web.StreamResponse:
 
     Raises TooSlow or HTTPRequestEntityTooLarge.
     """
-    if not request.can_read_body:
+    if not request.can_read_body or request.match_info.http_exception is not None:  # no such route
         return await handler(request)
     if request.path.startswith(UPLOADS):
         with _door(request).listening(request.content):
