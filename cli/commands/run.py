@@ -6,7 +6,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.answer import Style
-from ktd.cli.chat import THINK, Chat
+from ktd.cli.chat import THINK, Chat, wanted_format
 from ktd.cli.client import Client, NotFound
 from ktd.cli.screen import say
 
@@ -29,6 +29,7 @@ class Run(click.Command):
 @click.option("--verbose", is_flag=True, help="Print timings after each answer.")
 @click.option("--hidethinking", is_flag=True, help="Do not show the model's thinking.")
 @click.option("--think", type=click.Choice(list(THINK)), metavar="[=LEVEL]", help=THINK_HELP)
+@click.option("--format", "answer_format", metavar="FORMAT", help="json, a JSON schema, or the file of one.")
 @click.option("--keepalive", metavar="TIME", help="How long the model stays in memory after: 5m, 24h, 0, -1.")
 @click.option("--nowordwrap", is_flag=True, help="Break lines anywhere, not at words.")
 def command(
@@ -37,6 +38,7 @@ def command(
     verbose: bool,
     hidethinking: bool,
     think: str | None,
+    answer_format: str | None,
     keepalive: str | None,
     nowordwrap: bool,
 ) -> None:
@@ -47,12 +49,17 @@ def command(
       ktd run demo "What is 12 + 30?"      one answer
       ktd run r1 "Sum this up" < notes.md  the file goes before the prompt
       ktd run r1 --think=false --verbose "Name three rivers."
+      ktd run r1 --format person.schema.json "Who wrote Faust?"
 
     Without a prompt and without a terminal the model is only loaded. When no daemon answers, one is started
     for the length of this command.
     """
     style = Style(hide_thinking=hidethinking, word_wrap=not nowordwrap, verbose=verbose)
     chat = Chat(model, style, think=None if think is None else THINK[think], keep_alive=keepalive)
+    try:
+        chat.format = None if answer_format is None else wanted_format(answer_format)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--format") from None
     question = "\n".join(part for part in (piped(), " ".join(prompt)) if part)
     interactive = not prompt and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     session.run(lambda client: converse(client, chat) if interactive else answer(client, chat, question))

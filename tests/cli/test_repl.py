@@ -158,3 +158,74 @@ def test_long_answers_break_at_words(ktd: CommandLine, daemon: FakeDaemon) -> No
     with Terminal([*KTD, "run", "demo", "--nowordwrap", "?"], ktd.env, size=(40, 12)) as narrow:
         assert narrow.wait_for_end() == 0
         assert "one two three four five" in narrow.text
+
+
+def test_answers_keep_to_a_format(terminal: Terminal, daemon: FakeDaemon, tmp_path: Path) -> None:
+    assert say(terminal, "/set format json") == "Set format to 'json' mode."
+    say(terminal, "Hello")
+    assert daemon.asked(CHAT)[-1]["format"] == "json"
+    say(terminal, '/set format {"type": "object"}')
+    say(terminal, "Hello")
+    assert daemon.asked(CHAT)[-1]["format"] == {"type": "object"}
+    assert "Couldn't set format: /nowhere is not json" in say(terminal, "/set format /nowhere")
+    assert say(terminal, "/set noformat") == "Set 'noformat' mode."
+    say(terminal, "Hello")
+    assert "format" not in daemon.asked(CHAT)[-1]
+
+
+def test_another_model_begins_anew(terminal: Terminal, daemon: FakeDaemon) -> None:
+    say(terminal, "Hello")
+    daemon.replies["POST /api/show"] = Reply({"error": "model 'r1' not found"}, status=404)
+    assert say(terminal, "/load r1") == "Couldn't find model 'r1'"
+    daemon.replies["POST /api/show"] = Reply({})
+    assert say(terminal, "/load r2").startswith("Loading model 'r2'")
+    assert daemon.asked(CHAT)[-1] | {"options": {}} == {"model": "r2", "messages": [], "stream": False, "options": {}}
+    say(terminal, "Hello again")
+    assert [message["content"] for message in conversation(daemon)] == ["Hello again"]
+
+
+def test_a_session_becomes_a_model(terminal: Terminal, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/create"] = Reply({"status": "success"})
+    for line in ("/set parameter top_k 3", "/set system Be brief.", "Hello"):
+        say(terminal, line)
+    assert say(terminal, "/save brief") == "Created new model 'brief'"
+    assert daemon.asked("POST /api/create") == [
+        {
+            "model": "brief",
+            "from": "demo",
+            "stream": False,
+            "system": "Be brief.",
+            "parameters": {"top_k": 3},
+            "messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "It is 42."}],
+        }
+    ]
+    assert say(terminal, "/save") == "Usage: /save MODEL"
+
+
+def test_no_history_when_it_is_not_wanted(terminal: Terminal, tmp_path: Path) -> None:
+    say(terminal, "/set nohistory")
+    say(terminal, "a secret")
+    say(terminal, "/set history")
+    say(terminal, "no secret")
+    kept = (tmp_path / "history").read_text()
+    assert "+no secret" in kept and "a secret" not in kept
+
+
+def test_models_and_keys_are_listed(terminal: Terminal, daemon: FakeDaemon) -> None:
+    daemon.replies["GET /api/tags"] = Reply({"models": []})
+    assert say(terminal, "/list") == "NAME    ID    SIZE    MODIFIED"
+    assert "Ctrl-G            write the message in an editor" in say(terminal, "/? shortcuts")
+
+
+def test_a_message_may_be_written_in_an_editor(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\necho 'written elsewhere' > $1\n")
+    editor.chmod(0o755)
+    daemon.replies[CHAT] = Reply(*spoken("It is 42."))
+    with Terminal([*KTD, "run", "demo"], ktd.env | {"OLLAMA_EDITOR": str(editor)}) as terminal:
+        terminal.wait_for("Send a message (/? for help)")
+        terminal.type("\x07")
+        terminal.wait_for("written elsewhere")
+        terminal.type("\r")
+        terminal.wait_for("It is 42.")
+    assert conversation(daemon) == [{"role": "user", "content": "written elsewhere"}]
