@@ -19,7 +19,13 @@ SAMPLING = {
 }
 INTEGERS = ("top_k", "repeat_last_n")
 
-THINKING = re.compile(r"""<think>.*</think>|</think>.*<think>|split\(\s*["']</think>""", re.DOTALL)
+# Of templates: Jinja's, and Go's as Ollama's models have them.
+TOOLS = re.compile(r"tools|tool_call|\{\{[^}]*\.Tools\b")
+THINKING = re.compile(
+    r"""<think>.*</think>|</think>.*<think>|split\(\s*["']</think>|\[THINK\].*\[/THINK\]|<\|channel\|>analysis"""
+    r"""|enable_thinking.*</think>|\{\{[^}]*\.Thinking\b""",
+    re.DOTALL,
+)
 
 FIM_KEYS = ("fim_pre_token_id", "fim_suf_token_id", "prefix_token_id", "suffix_token_id")
 FIM_TOKENS = ("<｜fim▁begin｜>", "<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "<|code_prefix|>", "<PRE>")
@@ -86,7 +92,7 @@ def capabilities(gguf: Gguf, template: str | None) -> tuple[str, ...]:
     if f"{gguf.architecture}.pooling_type" in gguf.metadata:
         return ("embedding",)
     found = ["completion"]
-    if template and ("tools" in template or "tool_call" in template):
+    if template and TOOLS.search(template):
         found.append("tools")
     if _fills_in(gguf):
         found.append("insert")

@@ -1,4 +1,5 @@
-"""Chat templates: Jinja in the immutable sandbox, with what transformers gives templates (`apply_chat_template`).
+"""Chat templates: Jinja in the immutable sandbox, with what transformers gives templates (`apply_chat_template`),
+and those of models that come from Ollama, which are Go's.
 
 Templates come with model files, so they are untrusted programs. The sandbox keeps them away from the interpreter;
 `render_process` keeps their time and memory bounded.
@@ -14,13 +15,15 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from ktd.daemon.chat.go import render as go
+
 
 def render(template: str, variables: dict[str, Any]) -> str:
     """Raises whatever a hostile or broken template makes Jinja raise."""
     for message in variables.get("messages", ()):
         for call in message.get("tool_calls", ()):
             call["function"]["arguments"] = Arguments(call["function"]["arguments"])
-    return _compiled(template).render(variables)
+    return go.render(template, variables) if go.is_go(template) else _compiled(template).render(variables)
 
 
 class Arguments(dict[str, Any]):

@@ -1,7 +1,6 @@
 """POST /api/create: a model out of another (pulled when it is not here) or out of uploaded files."""
 
 import asyncio
-import re
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -11,6 +10,9 @@ import msgspec
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.chat.go import parser
+from ktd.daemon.chat.go.errors import GoTemplateError
+from ktd.daemon.chat.go.render import is_go
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.routes.pull import FORM, pull_lines
@@ -25,8 +27,6 @@ from ktd.registry.parameters import checked
 from ktd.registry.pulls.journal import Request
 from ktd.registry.recipes import recipe_named
 from ktd.registry.record import Changes
-
-GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.[A-Za-z]|\$|(?:if|range|end|else|with|define|block)\b)")
 
 
 async def make(request: web.Request) -> web.StreamResponse:
@@ -101,8 +101,8 @@ def _digests(app: web.Application, files: Mapping[str, str]) -> list[str]:
 
 
 def _changes(body: pulls.CreateRequest) -> Changes:
-    if GO_TEMPLATE.search(body.template):
-        raise NotSupported("the template is one of Go's; ktd runs Jinja templates, and takes the model's own without")
+    if is_go(body.template):
+        _check_go(body.template)
     parameters = checked(body.parameters)
     terms(parameters)  # values out of range are refused now, not at the first chat
     license = "\n\n".join(body.license) if isinstance(body.license, list) else body.license
@@ -113,6 +113,14 @@ def _changes(body: pulls.CreateRequest) -> Changes:
         parameters=parameters,
         messages=_messages(body.messages) if body.messages else None,
     )
+
+
+def _check_go(template: str) -> None:
+    """What cannot be run is refused now, not at the first chat. Raises NotSupported."""
+    try:
+        parser.parse(template)
+    except (GoTemplateError, RecursionError) as error:
+        raise NotSupported(f"the template cannot be run: {error}") from error
 
 
 def _messages(given: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:

@@ -184,7 +184,7 @@ async def test_create_quantizes(served):
         ({"model": "x", "files": {"/etc/passwd": "sha256:" + "0" * 64}}, "file path must be relative"),
         ({"model": "x", "files": {"../a": "sha256:" + "0" * 64}}, "file path must be relative"),
         ({"model": "x", "files": {"a": "sha256:1"}}, "invalid digest format"),
-        ({"model": "x", "from": "demo", "template": "{{ .Prompt }}"}, "one of Go's"),
+        ({"model": "x", "from": "demo", "template": '{{ template "a" }}'}, "line 1: {{template}} is not supported"),
         ({"model": "x", "from": "demo", "parameters": {"nonsense": 1}}, "unknown parameter 'nonsense'"),
         ({"model": "x", "from": "demo", "parameters": {"top_p": 7}}, "top_p"),
         (
