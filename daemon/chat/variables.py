@@ -1,5 +1,6 @@
 """What chat templates are given: the names and shapes that transformers gives them."""
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +14,8 @@ CUT = f"\ue000{secrets.token_hex(8)}\ue000"
 """Put behind a begun answer, to find where the prompt must end: nothing a client can send contains it."""
 
 NO_PARAMETERS = {"type": "object", "properties": {}}
+# DeepSeek's older templates know a message of calls by its missing content; most others fail on that.
+_NONE = re.compile(r"content['\"]?\]? is none(?! or)")
 HARMONY_LEVELS = {"max": "high"}  # the most there is
 
 
@@ -64,22 +67,21 @@ def tool(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _messages(messages: Iterable[Message], template: str, style: Style) -> Iterator[dict[str, Any]]:
-    ids = _Ids(style)
+    ids, empty = _Ids(style), None if _NONE.search(template) else ""
     for message in messages:
         if message.role == "developer" and "developer" not in template:
             message = replace(message, role="system")
         if style.harmony and message.calls and message.thinking and message.content:
             # Its template refuses both beside calls.
             message = replace(message, thinking=f"{message.thinking}\n{message.content}", content="")
-        yield _message(message, ids)
+        yield _message(message, ids, empty)
 
 
-def _message(message: Message, ids: "_Ids") -> dict[str, Any]:
-    """Keys are absent when there is nothing to say."""
+def _message(message: Message, ids: "_Ids", empty: str | None) -> dict[str, Any]:
+    """Keys are absent when there is nothing to say. `empty` is the content of a message that only calls."""
     known: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.calls:
-        # DeepSeek's templates know a message of calls by its missing content.
-        known["content"] = message.content or None
+        known["content"] = message.content or empty
         known["tool_calls"] = [
             {
                 "id": ids.called(call),

@@ -248,7 +248,7 @@ def test_what_a_script_writes_is_read(name: str) -> None:
     [
         ("{{ '<think>' }}{{ '</think>' }}<｜tool▁calls▁begin｜> <｜tool▁sep｜> ```json", "deepseek"),
         ("</think> <｜tool▁calls▁begin｜> <｜tool▁sep｜>", "deepseek v3.1"),
-        ("</think> <tool_call>", "hermes"),
+        ("</think> <tool_call> {{ '\"arguments\": ' }}", "hermes"),
         ("</think> <tool_call> <function= <parameter=", "qwen coder"),
         ("</think> <tool_call>{{ name }} <arg_key>", "glm"),
         ("</think> <|tool_calls_section_begin|> <|tool_call_argument_begin|>", "kimi"),

@@ -14,7 +14,7 @@ def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
 
 
 HERMES = CallFormat(
-    marks=(CALL.opening,),
+    marks=(CALL.opening, '"arguments"'),
     call=CALL,
     read=read,
     script=Script(

@@ -15,7 +15,7 @@ def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
 
 
 LLAMA = CallFormat(
-    marks=('"parameters": ',),
+    marks=("<|start_header_id|>", '"parameters": '),
     call=CALL,
     read=read,
     bare=True,

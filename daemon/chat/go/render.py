@@ -23,7 +23,7 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
     """Raises GoTemplateError."""
     body = _parsed(template)
     facts = {
-        "Tools": [_tool(tool) for tool in variables.get("tools", ())],
+        "Tools": [_tool(tool) for tool in variables.get("tools") or ()],
         "Suffix": "",
         "Think": bool(variables.get("thinking")),
         "ThinkLevel": variables.get("reasoning_effort", ""),
