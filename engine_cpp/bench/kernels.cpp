@@ -1,4 +1,5 @@
-// How fast the matmul kernels read weights on one core, from memory and from L2.
+// How fast the matmul kernels read weights on one core: from memory for a token, and from L2 for several and
+// for prompts.
 //   kernels [isa] [type ...]      all of them by default
 // Build: cmake --build build/<tag> --target ktd_bench_kernels
 #include <algorithm>
@@ -22,8 +23,9 @@ constexpr int64_t kWidth = 4096;
 constexpr size_t kMemory = 128 << 20;  // far beyond any L3
 constexpr size_t kL2 = 600 << 10;      // of the 1 MiB and more of server cores
 constexpr int64_t kTile = 32;          // rows of a call, as the stages cut them
-constexpr int kRounds = 40;
-constexpr int64_t kMaxTokens = 8;
+constexpr int kRounds = 12;
+constexpr int64_t kTokens[] = {1, 2, 4, 8, 16, 64, 512};
+constexpr int64_t kMaxTokens = 512;
 
 struct Buffer {
   explicit Buffer(size_t bytes) : storage(new std::byte[bytes + 64]), size(bytes) {
@@ -125,12 +127,11 @@ void measure(const Kernels& kernels, const TypeTraits& traits, Buffer& weights) 
   std::printf("%-7s %-8s", name(kernels.isa), traits.name);
   const double memory = matmul_seconds(c, kMemory, 1);
   std::printf(" memory %6.1f GB/s", 1e-9 / memory);
-  std::printf("   L2");
-  for (int64_t tokens : {1, 2, 3, 4, 8}) {
+  std::printf("   L2 %5.1f GB/s   Gmac/s", 1e-9 / matmul_seconds(c, kL2, 1));
+  for (int64_t tokens : kTokens) {
     const double seconds = matmul_seconds(c, kL2, tokens);
     const double weights_per_byte = static_cast<double>(traits.block) / traits.bytes;
-    std::printf("  %lldt %5.1f GB/s %6.1f Gmac/s", static_cast<long long>(tokens), 1e-9 / seconds,
-                1e-9 / seconds * weights_per_byte * tokens);
+    std::printf("  %lldt %5.1f", static_cast<long long>(tokens), 1e-9 / seconds * weights_per_byte * tokens);
   }
   std::printf("\n");
 }

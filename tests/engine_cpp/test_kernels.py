@@ -1,6 +1,7 @@
 """The kernels of every ISA this machine can run, against the scalar truth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,17 @@ each_type = pytest.mark.parametrize("t", TYPES, ids=lambda t: t.name)
 each_length = pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 17, 64, 100, 511])
 cache_types = pytest.mark.parametrize("name", ["F32", "F16", "BF16"])
 
-OWN_KERNEL = ("Q8_0", "Q4_0", "Q4_K", "Q6_K")
-MANY = 16  # tokens from which a kernel may unpack weights for all of them
+OWN_KERNEL = (
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K",
+)  # fmt: skip
+MANY = 8  # tokens from which a kernel may unpack weights for all of them
+# A number of a block, and how many times its size weights are raised at most: where it stands, factor, its type.
+RAISED: dict[str, tuple[int, int, type[np.floating[Any]]]] = {
+    "Q4_0": (0, 8, np.float16), "Q4_1": (2, 1, np.float16), "Q5_0": (0, 16, np.float16), "Q5_1": (2, 1, np.float16),
+    "Q8_0": (0, 128, np.float16), "Q8_1": (0, 128, np.float16), "Q2_K": (82, 15, np.float16),
+    "Q3_K": (108, 4 * 32, np.float16), "Q4_K": (2, 63, np.float16), "Q5_K": (2, 63, np.float16),
+    "Q6_K": (208, 32 * 128, np.float16), "Q8_K": (0, 128, np.float32),
+}  # fmt: skip
 EPSILON = 2.0**-24  # half a unit in the last place, relative
 
 
@@ -28,13 +38,9 @@ def reference(t: Type, rows: NDArray[np.uint8], x: Floats) -> Floats:
 def apart(t: Type, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
     """[rows]: by how much a kernel raises weights at most, to take the same off again through the sums."""
     blocks = rows.reshape(len(rows), -1, t.bytes)
-
-    def halves(at: int) -> NDArray[np.float64]:
-        scales = np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0]
-        return np.abs(scales.astype(np.float64)).max(axis=1)
-
-    raised = {"Q4_0": lambda: 8 * halves(0), "Q4_K": lambda: 63 * halves(2), "Q6_K": lambda: 32 * 128 * halves(208)}
-    return raised.get(t.name, lambda: np.zeros(len(rows)))()
+    at, times, form = RAISED.get(t.name, (0, 0, np.float16))
+    scales = np.ascontiguousarray(blocks[..., at : at + np.dtype(form).itemsize]).view(form)[..., 0]
+    return np.zeros(len(rows)) if times == 0 else times * np.abs(scales.astype(np.float64)).max(axis=1)
 
 
 def tolerance(t: Type, rows: NDArray[np.uint8], x: Floats) -> NDArray[np.float64]:
@@ -95,6 +101,21 @@ def test_matmul_of_many_tokens(isa: str, t: Type) -> None:
 
 
 @each_isa
+@each_type
+def test_few_tokens_and_rows_keep_every_bit(isa: str, t: Type) -> None:
+    """A request is answered alike alone and beside others, however rows and tokens are cut into tiles."""
+    rng = np.random.default_rng(9)
+    k = width(t, 288)
+    rows, x = random_rows(t, 5, k, rng), rng.standard_normal((MANY - 1, k)).astype(np.float32)
+    kernels = _core.Kernels.of(isa)
+    together = kernels.matmul(t.number, rows, x)
+    for token in range(MANY - 1):
+        for row in range(5):
+            alone = kernels.matmul(t.number, rows[row : row + 1].copy(), x[token : token + 1].copy())
+            np.testing.assert_array_equal(alone, together[token : token + 1, row : row + 1])
+
+
+@each_isa
 @pytest.mark.parametrize("name", [*OWN_KERNEL, "F16", "IQ1_S"])
 def test_matmul_of_long_rows_and_more_tokens(isa: str, name: str) -> None:
     t = BY_NAME[name]
@@ -103,7 +124,7 @@ def test_matmul_of_long_rows_and_more_tokens(isa: str, name: str) -> None:
 
 
 @each_isa
-@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q5_K"])
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q5_K", "Q2_K", "IQ1_S"])
 def test_many_tokens_gather_and_stride(isa: str, name: str) -> None:
     t = BY_NAME[name]
     rng = np.random.default_rng(8)
@@ -130,7 +151,7 @@ def test_matmul_gathers_and_strides(isa: str, name: str) -> None:
 
 
 @each_isa
-@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_K", "Q6_K", "IQ2_XXS"])
+@pytest.mark.parametrize("name", [*OWN_KERNEL, "IQ2_XXS"])
 def test_large_activations_stay_finite(isa: str, name: str) -> None:
     """DeepSeek's late layers reach 1e4 and more: a half would overflow in the scale times the sum."""
     t = BY_NAME[name]

@@ -29,7 +29,7 @@ inline F load_tail(const typename As::Item* p, int64_t n) {
 
 template <class As>
 struct FloatRows {
-  static constexpr int kSums = kFloatSums;
+  static constexpr int kSums = kFloatSums, kRows = 4;
 
   template <int R, int T>
   static void tile(const Matmul& m, int64_t row, int64_t token);

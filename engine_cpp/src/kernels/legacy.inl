@@ -1,68 +1,100 @@
-// Blocks of 32 weights that are a half scale times small signed integers: Q8_0, Q4_0.
+// Blocks of 32 weights with a half scale, and some with a half minimum: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1.
+// Eight blocks are 256 weights.
 
 namespace ktd::KTD_ISA {
 namespace {
 
-// The half scales of eight consecutive blocks.
+// A half of eight blocks, each twice.
 template <class Block>
-[[gnu::always_inline]] inline Eight scales_of(const Block* b) {
-  const auto four = [](const Block* p) {
-    return static_cast<uint64_t>(p[0].d) | static_cast<uint64_t>(p[1].d) << 16 |
-           static_cast<uint64_t>(p[2].d) << 32 | static_cast<uint64_t>(p[3].d) << 48;
+KTD_WORD Sixteen halves_of(const Block* b, uint16_t Block::* half) {
+  const auto four = [&](const Block* p) KTD_INLINE {
+    return static_cast<uint64_t>(p[0].*half) | static_cast<uint64_t>(p[1].*half) << 16 |
+           static_cast<uint64_t>(p[2].*half) << 32 | static_cast<uint64_t>(p[3].*half) << 48;
   };
-  return eight_halves(four(b), four(b + 4));
+  return twice(eight_halves(four(b), four(b + 4)));
 }
 
-struct FormatQ8_0 {
-  using Block = BlockQ8_0;
-
-  struct Chunk {
-    const Block* blocks;
-    Eight scale;
-  };
-
-  KTD_WORD Chunk open(const Block* b) { return {b, scales_of(b)}; }
-  KTD_WORD Eight scale(const Chunk& c, const float* d) { return c.scale * load_eight(d); }
-  KTD_WORD F offset(F acc, const Chunk&, const float*) { return acc; }
-  template <int V>
-  KTD_WORD Signed weight(const Chunk& c) {
-    return prepare(blocks32(c.blocks[V * kBlocks].qs, sizeof(Block)));
-  }
-  template <int V>
-  KTD_WORD F spread(Eight scale) {
-    return spread32<V>(scale);
-  }
-};
+// Half H of column C: low nibbles are the first 16 weights.
+template <int C, int H, class Block>
+KTD_WORD Bytes nibble_column(const Block* b) {
+  const Bytes packed = eights<C % 2, H>(b->qs, sizeof(Block));
+  return C < 2 ? bits<15>(packed) : high_nibbles(packed);
+}
+template <int C, int H, class Block>
+KTD_WORD Bytes five_bit_column(const Block* b) {
+  return fifth_bits<C>(nibble_column<C, H>(b), eights<0, H>(&b->qh, sizeof(Block)));
+}
 
 struct FormatQ4_0 {
   using Block = BlockQ4_0;
+  static constexpr int kScales = 1, kMost = 15;
 
-  struct Chunk {
-    const Block* blocks;
-    Eight scale;
-    Sixteen raised;  // by 8
-  };
-
-  KTD_WORD Chunk open(const Block* b) {
-    const Eight scale = scales_of(b);
-    return {b, scale, twice(scale * set_eight(8))};
+  template <int C, int H>
+  KTD_WORD Bytes column(const Block* b) {
+    return nibble_column<C, H>(b);
   }
-  KTD_WORD Eight scale(const Chunk& c, const float* d) { return c.scale * load_eight(d); }
-  KTD_WORD F offset(F acc, const Chunk& c, const float* s) {
-    return subtract(acc, c.raised, load_sixteen(s));
-  }
-  template <int V>
-  KTD_WORD Bytes weight(const Chunk& c) {
-    return nibbles16(c.blocks[V * kBlocks].qs, sizeof(Block));
-  }
-  template <int V>
-  KTD_WORD F spread(Eight scale) {
-    return spread32<V>(scale);
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    const Sixteen scale = halves_of(b, &Block::d);
+    return with_columns<FormatQ4_0>(b, {{}, {scale}, scale * 8});
   }
 };
 
-constexpr MatmulFn kRowsQ8_0 = matmul<QuantisedRows<FormatQ8_0>>;
-constexpr MatmulFn kRowsQ4_0 = matmul<QuantisedRows<FormatQ4_0>>;
+struct FormatQ4_1 {
+  using Block = BlockQ4_1;
+  static constexpr int kScales = 1, kMost = 15;
+
+  template <int C, int H>
+  KTD_WORD Bytes column(const Block* b) {
+    return nibble_column<C, H>(b);
+  }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    return with_columns<FormatQ4_1>(b, {{}, {halves_of(b, &Block::d)}, halves_of(b, &Block::m) * -1});
+  }
+};
+
+struct FormatQ5_0 {
+  using Block = BlockQ5_0;
+  static constexpr int kScales = 1, kMost = 31;
+
+  template <int C, int H>
+  KTD_WORD Bytes column(const Block* b) {
+    return five_bit_column<C, H>(b);
+  }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    const Sixteen scale = halves_of(b, &Block::d);
+    return with_columns<FormatQ5_0>(b, {{}, {scale}, scale * 16});
+  }
+};
+
+struct FormatQ5_1 {
+  using Block = BlockQ5_1;
+  static constexpr int kScales = 1, kMost = 31;
+
+  template <int C, int H>
+  KTD_WORD Bytes column(const Block* b) {
+    return five_bit_column<C, H>(b);
+  }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    return with_columns<FormatQ5_1>(b, {{}, {halves_of(b, &Block::d)}, halves_of(b, &Block::m) * -1});
+  }
+};
+
+template <class B>
+struct FormatQ8 {
+  using Block = B;
+  static constexpr int kScales = 1, kMost = kMostSigned;
+
+  template <int C, int H>
+  KTD_WORD Bytes column(const Block* b) {
+    return raise_signed(eights<C % 2, H>(b->qs + C / 2 * 16, sizeof(Block)));
+  }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    const Sixteen scale = halves_of(b, &Block::d);
+    return with_columns<FormatQ8>(b, {{}, {scale}, scale * kRaisedSigned});
+  }
+};
+using FormatQ8_0 = FormatQ8<BlockQ8_0>;
+using FormatQ8_1 = FormatQ8<BlockQ8_1>;
 
 }  // namespace
 }  // namespace ktd::KTD_ISA

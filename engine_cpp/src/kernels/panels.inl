@@ -1,48 +1,7 @@
-// Many tokens: panels of 16 weight rows are unpacked once to unsigned bytes, four columns of every row side
-// by side, and multiplied with all tokens. A weight is scale * byte - minimum, per row and group of kGroup
-// weights; the minima meet the sums of the activations, so that a panel multiplies the numbers of the file
-// and no others.
+// The products of panels.h, alike for all types.
 
 namespace ktd::KTD_ISA {
 namespace {
-
-constexpr int kPanelRows = 16;
-constexpr int kPanelWeights = 2048;  // of a row at once: two panels and a tile of activations fit in L2
-constexpr int64_t kPanelsFrom = 16;  // tokens that pay for the unpacking
-
-template <int G>
-struct Panel {
-  alignas(64) uint8_t bytes[kPanelWeights / 4][64];
-  alignas(64) float scale[kPanelWeights / G][kPanelRows];
-  alignas(64) float minimum[kPanelWeights / G][kPanelRows];
-};
-
-// Weights [begin, begin + n) of 16 rows.
-template <class Packer>
-void pack(const std::byte* rows, size_t row_bytes, int64_t begin, int64_t n, Panel<Packer::kGroup>& panel) {
-  constexpr int kPiece = 256, kGroups = kPiece / Packer::kGroup;
-  alignas(64) uint8_t bytes[kPanelRows][kPiece];
-  for (int64_t at = 0; at < n; at += kPiece) {
-    const int count = static_cast<int>(n - at < kPiece ? n - at : kPiece);
-    for (int r = 0; r < kPanelRows; ++r) {
-      float scale[kGroups], minimum[kGroups];
-      const std::byte* row = rows + static_cast<size_t>(r) * row_bytes;
-      for (int i = 0; i < count; i += Packer::kWeights)
-        Packer::unpack(row, (begin + at + i) / Packer::kWeights, bytes[r] + i, scale + i / Packer::kGroup,
-                       minimum + i / Packer::kGroup);
-      for (int g = 0; g < count / Packer::kGroup; ++g) {
-        panel.scale[at / Packer::kGroup + g][r] = scale[g];
-        panel.minimum[at / Packer::kGroup + g][r] = minimum[g];
-      }
-    }
-    for (int i = 0; i < count; i += 64) turn(bytes[0] + i, kPiece, panel.bytes + (at + i) / 4);
-  }
-}
-
-// As pack, for a format of turned.inl: see turned_panels.inl.
-template <class Packer>
-void pack_turned(const std::byte* rows, size_t row_bytes, int64_t begin, int64_t n,
-                 Panel<Packer::kGroup>& panel);
 
 // What a tile of tokens brings: where their planes are, and their sums per group.
 template <int G>
@@ -87,20 +46,33 @@ void panel_tile(const Panel<G>& panel, const PanelTokens<G>& tokens, int64_t n, 
   unroll<T>([&](auto t) { store(out + t.value * stride, total[t.value]); });
 }
 
-template <int G, int T = kPanelTokens>
+// Tokens of the next tile: its sizes are few, and twice eight are faster than twelve and four.
+inline int panel_tokens(int64_t left) {
+  if (left >= 24 || (left >= 12 && left < 16)) return kPanelTokens;
+  return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+template <int G>
 void panel_tile(const Panel<G>& panel, const PanelTokens<G>& tokens, int count, int64_t n, float* out,
                 int64_t stride, bool first) {
-  if constexpr (T > 1) {
-    if (count < T) return panel_tile<G, T - 1>(panel, tokens, count, n, out, stride, first);
+  switch (count) {
+    case kPanelTokens:
+      return panel_tile<G, kPanelTokens>(panel, tokens, n, out, stride, first);
+    case 8:
+      return panel_tile<G, 8>(panel, tokens, n, out, stride, first);
+    case 4:
+      return panel_tile<G, 4>(panel, tokens, n, out, stride, first);
+    case 2:
+      return panel_tile<G, 2>(panel, tokens, n, out, stride, first);
+    default:
+      return panel_tile<G, 1>(panel, tokens, n, out, stride, first);
   }
-  panel_tile<G, T>(panel, tokens, n, out, stride, first);
 }
 
 // As many rows as make whole panels; returns how many.
-template <class Packer>
-int64_t matmul_panels(const Matmul& m) {
-  constexpr int G = Packer::kGroup, kPair = 2;  // panels that share a pass over the activations
-  const int64_t tiles = (m.n_tokens + kPanelTokens - 1) / kPanelTokens;
+template <int G>
+int64_t matmul_panels(const Matmul& m, PackFn<G> pack) {
+  constexpr int kPair = 2;  // panels that share a pass over the activations
   Panel<G> panels[kPair];
   PanelTokens<G> tokens;
   int64_t row = 0;
@@ -108,21 +80,16 @@ int64_t matmul_panels(const Matmul& m) {
     const int pair = m.n_rows - row >= kPair * kPanelRows ? kPair : 1;
     for (int64_t begin = 0; begin < m.k; begin += kPanelWeights) {
       const int64_t n = m.k - begin < kPanelWeights ? m.k - begin : kPanelWeights;
-      for (int p = 0; p < pair; ++p) {
-        const std::byte* rows = m.rows + static_cast<size_t>(row + p * kPanelRows) * m.row_bytes;
-        if constexpr (requires { typename Packer::Format; }) {
-          pack_turned<Packer>(rows, m.row_bytes, begin, n, panels[p]);
-        } else {
-          pack<Packer>(rows, m.row_bytes, begin, n, panels[p]);
-        }
-      }
-      for (int64_t i = 0; i < tiles; ++i) {
-        const int64_t token = m.n_tokens * i / tiles;
-        const int count = static_cast<int>(m.n_tokens * (i + 1) / tiles - token);
+      for (int p = 0; p < pair; ++p)
+        pack(m.rows + static_cast<size_t>(row + p * kPanelRows) * m.row_bytes, m.row_bytes, begin, n,
+             panels[p]);
+      for (int64_t token = 0; token < m.n_tokens;) {
+        const int count = panel_tokens(m.n_tokens - token);
         tokens.take(m, token, count, begin, n);
         for (int p = 0; p < pair; ++p)
           panel_tile<G>(panels[p], tokens, count, n, m.out + token * m.out_stride + row + p * kPanelRows,
                         m.out_stride, begin == 0);
+        token += count;
       }
     }
     row += pair * kPanelRows;
@@ -130,22 +97,58 @@ int64_t matmul_panels(const Matmul& m) {
   return row;
 }
 
-template <class Packer, MatmulFn few>
-void matmul_few_or_many(const Matmul& m) {
+template <int G>
+void few_or_many(const Matmul& m, MatmulFn few, PackFn<G> pack) {
   if (m.n_tokens < kPanelsFrom) return few(m);
   Matmul rest = m;
-  const int64_t done = matmul_panels<Packer>(m);
+  const int64_t done = matmul_panels<G>(m, pack);
   rest.rows += static_cast<size_t>(done) * m.row_bytes;
   rest.out += done;
   rest.n_rows -= done;
   if (rest.n_rows > 0) few(rest);
 }
 
-// `few`, and from kPanelsFrom tokens on, panels.
-template <class Packer, MatmulFn few>
-constexpr MatmulFn any_tokens() {
-  return matmul_few_or_many<Packer, few>;
+inline void turn_floats(const float (&from)[kPanelRows][kPanelRows], float (&to)[kPanelRows][kPanelRows]) {
+  turn(reinterpret_cast<const uint8_t*>(from), sizeof from[0], reinterpret_cast<uint8_t (*)[64]>(to));
+}
+
+// Block j of 32 has eight weights in each column, from 32 j + 8 c on.
+inline void turn_columns(const uint8_t (&columns)[kColumns][kPanelRows][64], int64_t count,
+                         uint8_t (*to)[64]) {
+  alignas(64) uint8_t turned[kPanelRows][64];
+  for (int c = 0; c < kColumns; ++c) {
+    turn(columns[c][0], 64, turned);
+    for (int i = 0; i < count / 16; ++i) store_bytes(to[i / 2 * 8 + 2 * c + i % 2], load_bytes(turned[i]));
+  }
 }
 
 }  // namespace
+
+void turn_chunk(const PanelChunk<16>& chunk, int64_t at, int64_t count, Panel<16>& panel) {
+  turn_columns(chunk.columns, count, panel.bytes + at / 4);
+  alignas(64) float turned[2][kPanelRows][kPanelRows];
+  turn_floats(chunk.numbers[0], turned[0]);
+  turn_floats(chunk.numbers[1], turned[1]);
+  for (int64_t j = 0; j < count / 16; ++j) {
+    store(panel.scale[at / 16 + j], load(turned[0][j]));
+    store(panel.minimum[at / 16 + j], load(turned[1][j]));
+  }
+}
+void turn_chunk(const PanelChunk<32>& chunk, int64_t at, int64_t count, Panel<32>& panel) {
+  turn_columns(chunk.columns, count, panel.bytes + at / 4);
+  alignas(64) float turned[kPanelRows][kPanelRows];
+  turn_floats(chunk.numbers[0], turned);
+  for (int64_t j = 0; j < count / 32; ++j) {
+    store(panel.scale[at / 32 + j], load(turned[2 * j]));
+    store(panel.minimum[at / 32 + j], load(turned[2 * j + 1]));
+  }
+}
+
+void matmul_few_or_many(const Matmul& m, MatmulFn few, PackFn<16> pack) {
+  few_or_many<16>(m, few, pack);
+}
+void matmul_few_or_many(const Matmul& m, MatmulFn few, PackFn<32> pack) {
+  few_or_many<32>(m, few, pack);
+}
+
 }  // namespace ktd::KTD_ISA

@@ -1,16 +1,15 @@
 // How a matmul is cut: groups of rows, and within a group tiles of tokens that share each unpacked weight.
-// A Format gives `template <int R, int T> static void tile(const Matmul&, int64_t row, int64_t token)`, and
-// kSums, the sums of such a tile that its registers hold.
+// A Format gives `template <int R, int T> static void tile(const Matmul&, int64_t row, int64_t token)`;
+// kSums, the sums of such a tile that its registers hold; and kRows, the most rows of a tile.
 
 namespace ktd::KTD_ISA {
 namespace {
 
-constexpr int kRowGroup = 4;
 constexpr int64_t kTokenBlock = 64;
 
 // Rows of a tile of `tokens`: as many as keep all sums in registers.
-constexpr int tile_rows(int tokens, int sums) {
-  int rows = kRowGroup;
+constexpr int tile_rows(int tokens, int sums, int most) {
+  int rows = most;
   while (rows > 1 && rows * tokens > sums) rows /= 2;
   return rows;
 }
@@ -19,27 +18,23 @@ inline const std::byte* activation(const Matmul& m, int64_t token) {
   return m.acts + static_cast<size_t>(m.gather != nullptr ? m.gather[token] : token) * m.act_bytes;
 }
 
-// Rows [row, end) by `tokens` tokens from `token`; finds the T that equals `tokens`.
+// Rows [row, end) by `tokens` tokens from `token`, in tiles of T, then of half as many, and so on.
 template <class Format, int T = kTokenTile>
-void token_tile(const Matmul& m, int64_t row, int64_t end, int64_t token, int64_t tokens) {
-  if constexpr (T > 1) {
-    if (tokens < T) return token_tile<Format, T - 1>(m, row, end, token, tokens);
+void token_tiles(const Matmul& m, int64_t row, int64_t end, int64_t token, int64_t tokens) {
+  constexpr int R = tile_rows(T, Format::kSums, Format::kRows);
+  for (; tokens >= T; tokens -= T, token += T) {
+    int64_t r = row;
+    for (; r + R <= end; r += R) Format::template tile<R, T>(m, r, token);
+    for (; r < end; ++r) Format::template tile<1, T>(m, r, token);
   }
-  constexpr int R = tile_rows(T, Format::kSums);
-  for (; row + R <= end; row += R) Format::template tile<R, T>(m, row, token);
-  for (; row < end; ++row) Format::template tile<1, T>(m, row, token);
+  if constexpr (T > 1) token_tiles<Format, T / 2>(m, row, end, token, tokens);
 }
 
 template <class Format>
 void matmul_block(const Matmul& m) {
-  const int64_t tiles = (m.n_tokens + kTokenTile - 1) / kTokenTile;
-  for (int64_t row = 0; row < m.n_rows; row += kRowGroup) {
-    const int64_t end = row + kRowGroup < m.n_rows ? row + kRowGroup : m.n_rows;
-    for (int64_t i = 0; i < tiles;
-         ++i) {  // of equal size within one, so that none is left with a single token
-      const int64_t begin = m.n_tokens * i / tiles;
-      token_tile<Format>(m, row, end, begin, m.n_tokens * (i + 1) / tiles - begin);
-    }
+  for (int64_t row = 0; row < m.n_rows; row += Format::kRows) {
+    const int64_t end = row + Format::kRows < m.n_rows ? row + Format::kRows : m.n_rows;
+    token_tiles<Format>(m, row, end, 0, m.n_tokens);
   }
 }
 

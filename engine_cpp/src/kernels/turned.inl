@@ -11,9 +11,7 @@
 namespace ktd::KTD_ISA {
 namespace {
 
-constexpr int kTurned = 256;          // weights at once
-constexpr int kHalves = 64 / kBytes;  // Bytes that hold a column of the turned order
-constexpr int kColumns = 4;
+constexpr int kTurned = 256;  // weights at once
 
 // Weight i of a group is scale * byte - minimum. Column c is bytes[c * kHalves ...]; a lane pair of the
 // scales is a block of 32. Of two scales the first is for columns 0 and 1 (16 weights), the second for 2
@@ -21,9 +19,21 @@ constexpr int kColumns = 4;
 template <int Scales>
 struct Unpacked {
   Bytes bytes[kColumns * kHalves];
-  F scale[Scales][kHalves];
-  F minimum[kHalves];
+  Sixteen scale[Scales];
+  Sixteen minimum;
 };
+
+// For formats that give `column<C, H>(blocks)`, half H of column C.
+template <class Format>
+[[gnu::always_inline]] inline Unpacked<Format::kScales> with_columns(const typename Format::Block* b,
+                                                                     Unpacked<Format::kScales> u) {
+  unroll<kColumns>([&](auto c) KTD_INLINE {
+    unroll<kHalves>([&](auto h) KTD_INLINE {
+      u.bytes[c.value * kHalves + h.value] = Format::template column<c.value, h.value>(b);
+    });
+  });
+  return u;
+}
 
 // Where a chunk finds its planes in every activation row, in bytes from the row.
 struct TurnedPlace {
@@ -40,20 +50,19 @@ struct TurnedPlace {
 // acc plus the products of some 256 weights with an activation, whose scales are d.
 template <class Format, int Scales>
 [[gnu::always_inline]] inline F add_products(F acc, const Unpacked<Scales>& w, const std::byte* act,
-                                             const TurnedPlace& at, const F (&d)[kHalves]) {
+                                             const TurnedPlace& at, const Sixteen& d) {
   unroll<kHalves>([&](auto h) KTD_INLINE {
     const std::byte* t = act + at.t + h.value * kBytes;
     F products;
     if constexpr (Scales == 1) {
-      products =
-          to_float(dot_columns<Format::kMost, 0, 4, kHalves>(w.bytes + h.value, t)) * w.scale[0][h.value];
+      products = to_float(dot_columns<Format::kMost, 0, 4>(w.bytes + h.value, t)) * w.scale[0].part[h.value];
     } else {
-      const F first = to_float(dot_columns<Format::kMost, 0, 2, kHalves>(w.bytes + h.value, t));
-      const F second = to_float(dot_columns<Format::kMost, 2, 2, kHalves>(w.bytes + h.value, t));
-      products = fma(second, w.scale[1][h.value], first * w.scale[0][h.value]);
+      const F first = to_float(dot_columns<Format::kMost, 0, 2>(w.bytes + h.value, t));
+      const F second = to_float(dot_columns<Format::kMost, 2, 2>(w.bytes + h.value, t));
+      products = fma(second, w.scale[1].part[h.value], first * w.scale[0].part[h.value]);
     }
-    acc = fma(products, d[h.value], acc);
-    acc = fnma(w.minimum[h.value], load(reinterpret_cast<const float*>(act + at.s) + h.value * kF), acc);
+    acc = fma(products, d.part[h.value], acc);
+    acc = fnma(w.minimum.part[h.value], load(reinterpret_cast<const float*>(act + at.s) + h.value * kF), acc);
   });
   return acc;
 }
@@ -61,11 +70,9 @@ template <class Format, int Scales>
 template <class Format, int R, int T>
 [[gnu::always_inline]] inline void add_turned(F (&sums)[R][T], const std::byte* const (&w)[R],
                                               const std::byte* const (&act)[T], const TurnedPlace& at) {
-  F d[T][kHalves];
+  Sixteen d[T];
   unroll<T>([&](auto t) KTD_INLINE {
-    unroll<kHalves>([&](auto h) KTD_INLINE {
-      d[t.value][h.value] = twice<h.value>(reinterpret_cast<const float*>(act[t.value] + at.d));
-    });
+    d[t.value] = twice(load_eight(reinterpret_cast<const float*>(act[t.value] + at.d)));
   });
   unroll<R>([&](auto r) KTD_INLINE {
     const auto unpacked = Format::unpack(reinterpret_cast<const typename Format::Block*>(w[r.value]));
@@ -111,7 +118,7 @@ void turned_tile(const Matmul& m, int64_t row, int64_t token) {
 
 template <class Format>
 struct TurnedRows {
-  static constexpr int kSums = kIntegerSums;
+  static constexpr int kSums = kIntegerSums, kRows = 2;
 
   template <int R, int T>
   static void tile(const Matmul& m, int64_t row, int64_t token) {

@@ -11,7 +11,6 @@ namespace {
 using F = __m256;
 using I = __m256i;
 using Bytes = __m256i;
-using Eight = __m256;
 
 constexpr int kF = 8;
 constexpr int kFloatSums = 8;
@@ -107,108 +106,6 @@ KTD_WORD void store_bf16(uint16_t* p, F x) {
 
 KTD_WORD Bytes load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-
-KTD_WORD Bytes blocks32(const void* p, size_t) {
-  return load_bytes(p);
-}
-KTD_WORD Bytes nibbles16(const uint8_t* p, size_t) {
-  const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(packed, 4), packed), _mm256_set1_epi8(15));
-}
-
-// The multiplier takes unsigned by signed bytes: the sign of each weight moves to its activation.
-struct Signed {
-  Bytes w, magnitude;
-};
-KTD_WORD Signed prepare(Bytes w) {
-  return {w, _mm256_abs_epi8(w)};
-}
-// Pairs of products are added in 16 bits: |w| <= 128 and |act| <= 127 keep them within 32512.
-KTD_WORD I dot(Bytes w, Bytes act) {
-  return _mm256_madd_epi16(_mm256_maddubs_epi16(w, act), _mm256_set1_epi16(1));
-}
-KTD_WORD I dot(const Signed& s, Bytes act) {
-  return dot(s.magnitude, _mm256_sign_epi8(act, s.w));
-}
-
-// --- super-blocks ---
-
-struct Sixteen {
-  F low, high;
-};
-
-KTD_WORD Eight load_eight(const float* p) {
-  return load(p);
-}
-KTD_WORD Eight set_eight(float x) {
-  return set(x);
-}
-KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
-  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
-}
-KTD_WORD Sixteen twice(Eight x) {
-  const __m256 low = _mm256_permute2f128_ps(x, x, 0x00), high = _mm256_permute2f128_ps(x, x, 0x11);
-  const __m256i lanes = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-  return {_mm256_permutevar_ps(low, lanes), _mm256_permutevar_ps(high, lanes)};
-}
-KTD_WORD Sixteen sixteen(const int8_t* p) {
-  return {load_i8(p), load_i8(p + 8)};
-}
-KTD_WORD Sixteen load_sixteen(const float* p) {
-  return {load(p), load(p + 8)};
-}
-KTD_WORD Sixteen operator*(Sixteen a, Sixteen b) {
-  return {a.low * b.low, a.high * b.high};
-}
-KTD_WORD Sixteen operator*(Sixteen a, float b) {
-  return {a.low * set(b), a.high * set(b)};
-}
-KTD_WORD F subtract(F acc, Sixteen a, Sixteen b) {
-  return fnma(a.high, b.high, fnma(a.low, b.low, acc));
-}
-
-template <int V>
-KTD_WORD F spread32(Eight x) {
-  return _mm256_permute_ps(_mm256_permute2f128_ps(x, x, V < 4 ? 0x00 : 0x11), V % 4 * 0x55);
-}
-template <int V>
-KTD_WORD F spread16(Sixteen x) {
-  constexpr int a = 2 * V % 4, b = a + 1;
-  const __m256 part = V < 4 ? x.low : x.high;
-  const __m256 four = _mm256_permute2f128_ps(part, part, V % 4 < 2 ? 0x00 : 0x11);
-  return _mm256_permutevar_ps(four, _mm256_setr_epi32(a, a, a, a, b, b, b, b));
-}
-
-struct ScalesMins {
-  Eight scale;
-  Sixteen min;
-};
-
-KTD_WORD ScalesMins scales_mins(const void* block) {
-  const __m128i head = load16(block), numbers = six_bit_numbers(head);
-  const __m128i mins = _mm_unpackhi_epi8(numbers, numbers);
-  const __m128 halves = _mm_cvtph_ps(head);
-  const __m256 d = _mm256_broadcastss_ps(halves), dmin = _mm256_broadcastss_ps(_mm_movehdup_ps(halves));
-  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers)) * d,
-          {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(mins)) * dmin,
-           _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(mins, 8))) * dmin}};
-}
-template <int V>
-KTD_WORD Bytes nibbles(const uint8_t* qs) {
-  const __m256i packed = load_bytes(qs + 32 * (V / 2));
-  return _mm256_and_si256(V % 2 == 0 ? packed : _mm256_srli_epi16(packed, 4), _mm256_set1_epi8(15));
-}
-template <int V>
-KTD_WORD Bytes six_bits(const uint8_t* ql, const uint8_t* qh) {
-  constexpr int kHalf = V / 4, kPlane = V % 4;
-  const __m256i packed = load_bytes(ql + 64 * kHalf + 32 * (kPlane % 2));
-  const __m256i two = load_bytes(qh + 32 * kHalf);
-  const __m256i low = kPlane < 2 ? packed : _mm256_srli_epi16(packed, 4);
-  const __m256i high =
-      kPlane < 2 ? _mm256_slli_epi16(two, 4 - 2 * kPlane) : _mm256_srli_epi16(two, 2 * kPlane - 4);
-  return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
-                         _mm256_and_si256(high, _mm256_set1_epi8(48)));
 }
 
 }  // namespace

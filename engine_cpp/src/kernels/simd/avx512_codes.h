@@ -21,9 +21,6 @@ consteval Pattern pattern(Byte byte) {
 KTD_WORD I load(const Pattern& p) {
   return _mm512_load_si512(p.at);
 }
-KTD_WORD void store_bytes(void* p, Bytes x) {
-  _mm512_store_si512(p, x);
-}
 // For each quadword: its bits from the eight offsets on, as eight bytes.
 KTD_WORD I multishift(const Pattern& offsets, I x) {
   return _mm512_multishift_epi64_epi8(load(offsets), x);
@@ -38,26 +35,6 @@ KTD_WORD I choose(I mask, I a, I b) {
 // Table entries by the low six bits of each byte.
 KTD_WORD I look_up(const Pattern& table, I index) {
   return _mm512_permutexvar_epi8(index, load(table));
-}
-
-// The floats of eight blocks, each for two lanes.
-template <int>
-KTD_WORD F twice(const float* p) {
-  const __m512i lanes = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-  return _mm512_permutexvar_ps(lanes, _mm512_castps256_ps512(load_eight(p)));
-}
-// Even lanes of a and odd lanes of b.
-KTD_WORD F interleave(F a, F b) {
-  return _mm512_mask_mov_ps(a, 0xaaaa, b);
-}
-
-template <int, int First, int Count, int>
-KTD_WORD I dot_columns(const Bytes* w, const std::byte* t) {
-  I acc = _mm512_setzero_si512();
-  unroll<Count>([&](auto i) KTD_INLINE {
-    acc = _mm512_dpbusd_epi32(acc, w[First + i.value], load_bytes(t + 64 * (First + i.value)));
-  });
-  return acc;
 }
 
 // --- codebooks in registers ---

@@ -4,19 +4,22 @@
 //   F, I            kF floats, kF int32
 //   kFloatSums      float sums that stay in registers; kTokenTile: tokens that share an unpacked weight
 //
-// Where KTD_BYTES says so, there are products of bytes:
-//   Bytes           4 kF bytes: kBlocks blocks of 32
-//   dot(w, act)     int32 lanes, each the sum of four products; unsigned bytes (or prepared signed ones) by
-//                   signed activations in [-127, 127]
-//   blocks32        kBlocks blocks of 32 bytes, `stride` bytes apart
-//   nibbles16       kBlocks blocks of 16 bytes, each made 32: its low nibbles, then its high ones
-//   Eight, Sixteen  one float per 32 and per 16 of 256 weights
-//   eight_halves    four and four halves as an Eight; sixteen: 16 signed bytes; twice: an Eight, each twice
-//   scales_mins     the scales and minima of a Q4_K block, ready for products with its nibbles
-//   subtract        acc - a * b, somewhere in its lanes
-//   spread32<V>     the factors of the V-th Bytes of 256 weights, over its lanes; spread16 likewise
-//   nibbles<V>      the V-th Bytes of a Q4_K block, up to a factor that scales_mins knows
-//   six_bits<V>     the V-th Bytes of a Q6_K block, raised by 32
+// Where KTD_BYTES says so, there are products of bytes, in the order of turned.inl:
+//   Bytes           4 kF bytes; a column is kHalves of them
+//   dot_columns     int32 lanes, each the sums of four products of unsigned bytes and signed activations in
+//                   [-127, 127], over some columns
+//   pairs, alternate, fours, all<C, H>   half H of column C: quadword C of each 32 bytes, for two blocks
+//   each; of
+//                   each first and second 32 of 64, in turn, twice; of each 32 bytes, for four blocks; for
+//                   all
+//   eights<I, H>    quadword I of the half's blocks, `stride` bytes apart
+//   move<Move, H>   the bits of block j moved to the left by Move::by(j), or to the right where that is
+//   negative bits<Mask>      of every byte; merge<Mask>(low, x): low with those of x fifth_bits<C>   adds 16
+//   where the bit is set, of 32 in the first word of a quadword raise_signed    signed bytes, raised by
+//   kRaisedSigned; kMostSigned: the largest that dot_columns then meets Eight, Sixteen  one float per 32 and
+//   per 16 of 256 weights eight_halves    four and four halves as an Eight; twice: an Eight, each twice
+//   firsts, seconds the floats of even 16s, or of odd ones, for both
+//   Numbers         16 small integers, and what x86.h does with them; unsigned_floats, signed_floats of them
 //   kIntegerSums    as kFloatSums, beside what these products need
 //
 // And where KTD_PANELS says so, dot_rows and turn: see panels.inl.
@@ -45,7 +48,6 @@ namespace ktd::KTD_ISA {
 namespace {
 
 constexpr int kBytes = 4 * kF;
-constexpr int kBlocks = kBytes / 32;
 
 template <int N>
 struct Constant {
@@ -70,8 +72,35 @@ KTD_WORD void prefetch(const std::byte* p) {
 }  // namespace
 }  // namespace ktd::KTD_ISA
 
-// And where KTD_TURNED says so, the words of turned.inl.
+#ifdef KTD_BYTES
+namespace ktd::KTD_ISA {
+namespace {
+
+constexpr int kColumns = 4, kHalves = 64 / kBytes;
+
+struct Sixteen {
+  F part[kHalves];
+};
+KTD_WORD Sixteen sixteen(float x) {
+  Sixteen same;
+  unroll<kHalves>([&](auto h) KTD_INLINE { same.part[h.value] = set(x); });
+  return same;
+}
+KTD_WORD Sixteen operator*(Sixteen a, float b) {
+  unroll<kHalves>([&](auto h) KTD_INLINE { a.part[h.value] = a.part[h.value] * set(b); });
+  return a;
+}
+
+}  // namespace
+}  // namespace ktd::KTD_ISA
+#endif
+
+#if defined(KTD_ISA_avx2)
+#include "kernels/simd/avx2_turned.h"
+#elif defined(KTD_BYTES)
+#include "kernels/simd/avx512_turned.h"
+#endif
 #if defined(KTD_ISA_avx512vbmi)
-#define KTD_TURNED
+#define KTD_CODES
 #include "kernels/simd/avx512_codes.h"
 #endif

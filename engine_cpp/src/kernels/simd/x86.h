@@ -26,10 +26,31 @@ KTD_WORD uint64_t quadword_at(const void* p) {
   return quadword;
 }
 
+// 16 small integers, a byte each.
+using Numbers = __m128i;
+
+KTD_WORD Numbers numbers_at(const void* p) {
+  return load16(p);
+}
+KTD_WORD Numbers low_four(Numbers x) {
+  return _mm_and_si128(x, _mm_set1_epi8(15));
+}
+KTD_WORD Numbers high_four(Numbers x) {
+  return low_four(_mm_srli_epi16(x, 4));
+}
+// The first eight numbers, each twice, and the last eight.
+KTD_WORD Numbers first_twice(Numbers x) {
+  return _mm_unpacklo_epi8(x, x);
+}
+KTD_WORD Numbers last_twice(Numbers x) {
+  return _mm_unpackhi_epi8(x, x);
+}
+
 // The first 16 bytes of a Q4_K or Q5_K block hold two halves and twelve bytes of 6-bit numbers: the scales
 // 0-3 in bytes 4-7 and the minima 0-3 in 8-11, whose top two bits belong to the scales and minima 4-7; the
-// low nibbles of these share bytes 12-15. Returns the eight scales, then the eight minima, a byte each.
-KTD_WORD __m128i six_bit_numbers(__m128i head) {
+// low nibbles of these share bytes 12-15. Returns the eight scales, then the eight minima.
+KTD_WORD Numbers scales_and_minima(const void* block) {
+  const __m128i head = load16(block);
   const __m128i low =
       _mm_shuffle_epi8(head, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
   const __m128i high =
@@ -38,6 +59,19 @@ KTD_WORD __m128i six_bit_numbers(__m128i head) {
   const __m128i mask = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
   const __m128i top = _mm_and_si128(_mm_srli_epi32(high, 2), _mm_set1_epi8(0x30));
   return _mm_or_si128(_mm_and_si128(placed, mask), top);
+}
+
+// The sixteen 6-bit scales of a Q3_K block, less 32: low nibbles of eight bytes are scales 0-7, high ones
+// 8-15, and four bytes hold the top two bits of scales i, 4 + i, 8 + i, 12 + i. `end` is where the twelve
+// bytes end; the four before them are read and not used.
+KTD_WORD Numbers six_bit_scales(const void* end) {
+  const __m128i twelve = load16(static_cast<const std::byte*>(end) - 16);
+  const __m128i low =
+      _mm_shuffle_epi8(twelve, _mm_setr_epi8(4, 5, 6, 7, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11));
+  const __m128i nibbles = low_four(_mm_srlv_epi64(low, _mm_set_epi64x(4, 0)));
+  const __m128i high = _mm_srlv_epi32(_mm_shuffle_epi32(twelve, 0xff), _mm_setr_epi32(0, 2, 4, 6));
+  const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+  return _mm_sub_epi8(_mm_or_si128(nibbles, top), _mm_set1_epi8(32));
 }
 
 }  // namespace
