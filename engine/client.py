@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ from ktd.engine.messages import (
     Delta,
     Detokenize,
     Done,
+    Embed,
+    Embeddings,
     Failed,
     FromWorker,
     Job,
@@ -55,8 +57,9 @@ __all__ = [
 ARCHITECTURES = tuple(SUPPORTED)
 PRETOKENIZERS = tuple(PRE_TOKENIZERS)
 
-Reply = Delta | Done | Tokens | Text | Failed
-Asked = TypeVar("Asked", bound=Job | Tokenize | Detokenize)
+Reply = Delta | Done | Tokens | Text | Embeddings | Failed
+Request = Job | Tokenize | Detokenize | Embed
+Asked = TypeVar("Asked", bound=Request)
 
 OUTPUT_KEPT = 4096  # bytes of a worker's last words
 EXIT_WAIT = 5.0  # seconds between the end of a worker's socket and its exit, before it is killed
@@ -137,8 +140,7 @@ class WorkerHandle:
                     if isinstance(record, Delta | Done):
                         yield record
         finally:
-            if self._asked.pop(job.id, None) is not None and self.alive:
-                self._writer.write(frames.encode(Cancel(job.id)))
+            self._forget(job.id)
 
     async def tokenize(self, prompt: Prompt, bos: bool = True) -> tuple[int, ...]:
         """The tokens that a prompt is read as. Raises JobFailed or WorkerDied."""
@@ -154,6 +156,20 @@ class WorkerHandle:
         assert isinstance(record, Text)
         return record.text
 
+    async def embed(self, prompts: Iterable[Prompt], truncate: bool = True) -> Embeddings:
+        """The vectors of texts, pooled and not normalised. Cancelling is felt by the worker.
+
+        Raises JobFailed or WorkerDied.
+        """
+        request = Embed(self._next_id(), tuple(prompts), truncate)
+        try:
+            async with aclosing(self._replies(request)) as replies:
+                record = await anext(replies)
+        finally:
+            self._forget(request.id)
+        assert isinstance(record, Embeddings)
+        return record
+
     async def close(self) -> None:
         """End the process, give back its memory, and wait until that is done."""
         if self._death is None:
@@ -165,11 +181,16 @@ class WorkerHandle:
         else:
             await self._receiver
 
+    def _forget(self, id: int) -> None:
+        """A request that nobody waits for any more; its worker may still be at it."""
+        if self._asked.pop(id, None) is not None and self.alive:
+            self._writer.write(frames.encode(Cancel(id)))
+
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    async def _replies(self, request: Job | Tokenize | Detokenize) -> AsyncGenerator[Reply, None]:
+    async def _replies(self, request: Request) -> AsyncGenerator[Reply, None]:
         """What the worker says to one request. Raises JobFailed or WorkerDied."""
         if self._death is not None:
             raise WorkerDied(self._death)
@@ -184,7 +205,7 @@ class WorkerHandle:
                 return
         raise WorkerDied(self._death)
 
-    async def _send(self, record: Load | Job | Tokenize | Detokenize) -> None:
+    async def _send(self, record: Load | Request) -> None:
         try:
             self._writer.write(frames.encode(record))
             await self._writer.drain()

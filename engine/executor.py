@@ -36,7 +36,7 @@ class CpuExecutor:
         residence: Residence = "mapped",
         step_tokens: int = STEP_TOKENS,
     ) -> None:
-        """Open the weights and make what is derived from them."""
+        """Open the weights and make what is derived from them; a step has at most `step_tokens` tokens."""
         experts, others = parted(tensors, routed_experts(spec))
         places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in (*others, *experts)]
         streamed = residence == "streamed"

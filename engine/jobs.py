@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 from ktd.engine import _core
 from ktd.engine.answer import Answer
 from ktd.engine.constraint import Constraint, Grammars
+from ktd.engine.embedder import Embedder
 from ktd.engine.errors import JobFailed
+from ktd.engine.executor import Floats
 from ktd.engine.loader import OpenModel
 from ktd.engine.messages import (
     Delta,
     Detokenize,
     Done,
+    Embed,
+    Embeddings,
     Failed,
     FailureKind,
     FinishReason,
     Job,
-    Prompt,
     Sampling,
     Text,
     Tokenize,
@@ -30,10 +33,11 @@ from ktd.engine.messages import (
 )
 from ktd.engine.pages import PagePool
 from ktd.engine.placement import PAGE_TOKENS
+from ktd.engine.reader import PromptReader
 from ktd.engine.scheduler import Chunk, Scheduler, batch_of
 from ktd.engine.sequence import Sequence
 
-Record = Delta | Done | Failed
+Record = Delta | Done | Embeddings | Failed
 
 _MOST_TOP_K = (1 << 31) - 1
 _SEEDS = 1 << 64
@@ -61,13 +65,15 @@ class Jobs:
     def __init__(self, model: OpenModel, step_tokens: int | None = None) -> None:
         self._model = model
         self._grammars = Grammars(model.tokenizer)
+        self._reader = PromptReader(model.tokenizer, model.context)
         self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens or model.step_tokens, model.parallel)
+        self._embedder = Embedder(model.spec, self._reader, self.scheduler)
         self._running: dict[int, Running] = {}
         self._by_sequence: dict[Sequence, Running] = {}
 
     @property
     def idle(self) -> bool:
-        return not self._running
+        return self.scheduler.idle
 
     def add(self, job: Job) -> list[Record]:
         try:
@@ -80,21 +86,25 @@ class Jobs:
         self.scheduler.add(running.sequence)
         return []
 
+    def embed(self, request: Embed) -> list[Record]:
+        return [*self._embedder.add(request)]
+
     def tokenize(self, request: Tokenize) -> Tokens | Failed:
         """As a job would read it, but of any number of tokens that may come near the context."""
         try:
-            return Tokens(request.id, tuple(self._read(request.prompt, request.bos)))
+            return Tokens(request.id, tuple(self._reader.read(request.prompt, request.bos)))
         except JobFailed as error:
             return Failed(request.id, error.kind, str(error))
 
     def detokenize(self, request: Detokenize) -> Text | Failed:
         try:
-            self._check(request.tokens)
+            self._reader.check(request.tokens)
         except JobFailed as error:
             return Failed(request.id, error.kind, str(error))
         return Text(request.id, self._model.tokenizer.decode(request.tokens))
 
     def cancel(self, id: int) -> list[Record]:
+        self._embedder.cancel(id)
         running = self._running.get(id)
         return [] if running is None else self._finish(running, "cancelled")
 
@@ -104,19 +114,27 @@ class Jobs:
         if not chunks:
             return []
         try:
-            logits = self._forward(chunks)
+            logits, states = self._forward(chunks)
         except Exception as error:  # whatever it was, the worker goes on without these jobs
             traceback.print_exc()
-            return [self._fail(self._by_sequence[chunk.sequence], "engine", str(error)) for chunk in chunks]
+            failed = [self._fail(job, "engine", str(error)) for job in self._jobs(chunks)]
+            return [*failed, *self._embedder.fail(chunks, str(error))]
         self.scheduler.computed(chunks)
-        chosen = [self._by_sequence[chunk.sequence] for chunk in chunks if chunk.last]
-        return [record for job, row in zip(chosen, logits, strict=True) for record in self._advance(job, row)]
+        chosen = self._jobs(chunk for chunk in chunks if chunk.chooses)
+        records = [record for job, row in zip(chosen, logits, strict=True) for record in self._advance(job, row)]
+        return [*records, *self._embedder.computed(chunks, states)]
+
+    def _jobs(self, chunks: Iterable[Chunk]) -> list[Running]:
+        """Whose chunks they are; those of embeddings are nobody's."""
+        return [self._by_sequence[chunk.sequence] for chunk in chunks if chunk.sequence in self._by_sequence]
 
     def _start(self, job: Job) -> Running:
         if job.id in self._running:
             raise JobFailed("bad_request", f"job {job.id} is already running")
-        tokens = self._encode(job.prompt)
-        self._check([token for token, _ in job.sampling.logit_bias])
+        if not self._model.spec.generates:
+            raise JobFailed("bad_request", f"a {self._model.spec.architecture} model embeds texts and generates none")
+        tokens = self._reader.to_answer(job.prompt)
+        self._reader.check([token for token, _ in job.sampling.logit_bias])
         sampler = _sampler(job.sampling)
         for token in tokens:
             sampler.accept(token)
@@ -127,33 +145,11 @@ class Jobs:
         constraint = self._grammars.constraint(grammar) if grammar else None
         return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit, constraint)
 
-    def _encode(self, prompt: Prompt) -> list[int]:
-        tokens = self._read(prompt, bos=True)
-        if not tokens:
-            raise JobFailed("bad_request", "the prompt is empty")
-        if len(tokens) >= self._model.context:
-            raise _too_long(str(len(tokens)), self._model.context)
-        return tokens
-
-    def _read(self, prompt: Prompt, bos: bool) -> list[int]:
-        tokenizer, context = self._model.tokenizer, self._model.context
-        if len(prompt.text) > context * tokenizer.longest:  # sure to be too long: not worth the time to know
-            raise _too_long(f"at least {-(-len(prompt.text) // tokenizer.longest)}", context)
-        self._check(prompt.before)
-        return [*prompt.before, *tokenizer.encode(prompt.text, bos and not prompt.before)]
-
-    def _check(self, tokens: Iterable[int]) -> None:
-        count = len(self._model.tokenizer)
-        for token in tokens:
-            if not 0 <= token < count:
-                raise JobFailed("bad_request", f"token {token} is outside the vocabulary of {count}")
-
-    def _forward(self, chunks: list[Chunk]) -> NDArray[np.float32]:
+    def _forward(self, chunks: list[Chunk]) -> tuple[Floats, Floats]:
         now = time.monotonic_ns()
-        for chunk in chunks:
-            job = self._by_sequence[chunk.sequence]
+        for job in self._jobs(chunks):
             job.began_ns = job.began_ns or now
-        return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))[0]
+        return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))
 
     def _advance(self, job: Running, logits: NDArray[np.float32]) -> list[Record]:
         """Choose the next token of an answer."""
@@ -215,13 +211,6 @@ def _sampler(sampling: Sampling) -> _core.Sampler:
         )
     except (_core.EngineError, TypeError) as error:
         raise JobFailed("bad_request", str(error)) from error
-
-
-def _too_long(tokens: str, context: int) -> JobFailed:
-    return JobFailed(
-        "prompt_too_long",
-        f"the prompt is too long: {tokens} tokens, which with an answer must fit the context of {context} tokens",
-    )
 
 
 def _delta(job: Running, text: str, last: bool = False) -> list[Record]:

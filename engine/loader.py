@@ -11,7 +11,7 @@ from ktd.engine.gguf import Gguf, GGUFError
 from ktd.engine.memory import available_memory
 from ktd.engine.messages import Load, Loaded, Residence
 from ktd.engine.models import spec_for
-from ktd.engine.placement import Budget, Placement, Wish, place, routed_experts
+from ktd.engine.placement import DEFAULT_CONTEXT, Budget, Placement, Wish, place, routed_experts
 from ktd.engine.spec import ModelSpec
 from ktd.engine.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ class OpenModel:
     executor: Executor
     context: int  # longest prompt plus answer, in tokens
     pages: int  # of the executor's cache
-    step_tokens: int = STEP_TOKENS  # most tokens of one step
+    step_tokens: int = STEP_TOKENS  # most tokens of one step; of an encoder, a whole context at least
     parallel: int | None = None  # most sequences in one step
     answer_tokens: int | None = None  # most tokens of one answer
 
@@ -47,7 +47,7 @@ def open_model(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
 def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
     machine = _machine(load)
     with Gguf.open(load.files) as gguf:
-        spec = spec_for(gguf)
+        spec = spec_for(gguf, load.context or DEFAULT_CONTEXT)
         tensors = check(spec, gguf, {number for number, *_ in _core.tensor_types()})
         tokenizer = Tokenizer.from_metadata(gguf.metadata)
         if len(tokenizer) > spec.vocab:
@@ -58,9 +58,11 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         free, value, derived = available_memory(), CACHE_VALUE_BYTES[load.cache_type], derived_bytes(spec, gguf)
         residence = load.weights or _residence(load.files)
         budget = Budget(max(0, free - load.reserved), value, derived, residence=residence)
-        residence = place(spec, sizes, budget, wish).residence  # what is sure to be too large ends here
-        executor = CpuExecutor(machine, spec, gguf, tensors, residence, load.step_tokens or STEP_TOKENS)
-    budget = replace(budget, scratch=executor.scratch_bytes, residence=residence)
+        largest = place(spec, sizes, budget, wish)  # what is sure to be too large ends here
+        step = load.step_tokens or STEP_TOKENS
+        step = step if spec.generates else max(step, largest.context)
+        executor = CpuExecutor(machine, spec, gguf, tensors, largest.residence, step)
+    budget = replace(budget, scratch=executor.scratch_bytes, residence=largest.residence)
     placement = place(spec, sizes, budget, wish)
     executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
@@ -71,7 +73,7 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         executor=executor,
         context=placement.context,
         pages=placement.pages,
-        step_tokens=load.step_tokens or STEP_TOKENS,
+        step_tokens=step,
         parallel=load.parallel,
         answer_tokens=load.answer_tokens,
     )

@@ -125,6 +125,14 @@ class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
     tokens: tuple[int, ...]
 
 
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """The vectors of texts. What is longer than the context loses its end if `truncate`, else the request fails."""
+
+    id: int
+    prompts: tuple[Prompt, ...]
+    truncate: bool = True
+
+
 class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):
     done: int
     total: int
@@ -215,11 +223,22 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
+class Embeddings(msgspec.Struct, frozen=True, tag="embeddings"):
+    """`vectors` are [dim] little-endian float32, pooled as the model wants and not normalised; `tokens` counts them.
+
+    Both are in the order of the prompts.
+    """
+
+    id: int
+    vectors: tuple[bytes, ...]
+    tokens: tuple[int, ...]
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     id: int
     kind: FailureKind
     message: str
 
 
-ToWorker = Load | Job | Cancel | Tokenize | Detokenize
-FromWorker = LoadProgress | Loaded | Refused | Delta | Done | Tokens | Text | Failed
+ToWorker = Load | Job | Cancel | Tokenize | Detokenize | Embed
+FromWorker = LoadProgress | Loaded | Refused | Delta | Done | Tokens | Text | Embeddings | Failed

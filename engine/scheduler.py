@@ -22,8 +22,26 @@ class Chunk:
 
     @property
     def last(self) -> bool:
-        """It reaches the newest token, so its logits choose the next one."""
+        """It reaches the newest token."""
         return self.end == len(self.sequence.tokens)
+
+    @property
+    def chooses(self) -> bool:
+        """The logits of its last token choose the next one."""
+        return self.last and self.sequence.pooling is None
+
+    @property
+    def kept(self) -> range:
+        """Those of its tokens whose states count, as places in the chunk."""
+        match self.sequence.pooling:
+            case "mean":
+                return range(self.end - self.begin)
+            case "cls":
+                return range(1 if self.begin == 0 else 0)
+            case "last":
+                return range(self.end - self.begin - 1 if self.last else self.end, self.end - self.begin)
+            case None:
+                return range(0)
 
 
 class Scheduler:
@@ -63,6 +81,8 @@ class Scheduler:
         room = self.budget - len(chunks)
         while room and (sequence := self._next_prompt(chunks)) is not None:
             chunk = _prompt_chunk(sequence, room)
+            if sequence.whole and not chunk.last:
+                break  # it comes first in the next step
             chunks.append(chunk)
             room -= chunk.end - chunk.begin
         return chunks
@@ -71,7 +91,8 @@ class Scheduler:
         """The step is done: its tokens are in the cache, and full pages are there for everyone."""
         for chunk in chunks:
             chunk.sequence.computed = chunk.end
-            self._publish(chunk)
+            if chunk.sequence.pooling is None:
+                self._publish(chunk)
 
     def _decode_chunks(self) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -108,7 +129,8 @@ class Scheduler:
         if not self.waiting or len(self.running) == self.parallel:
             return None
         sequence = self.waiting[0]
-        nodes = self.prefixes.match(sequence.tokens[:-1])  # one token at least is computed, for its logits
+        # One token at least is computed, for its logits; where states are wanted, all are.
+        nodes = [] if sequence.pooling else self.prefixes.match(sequence.tokens[:-1])
         shared = [self.pool.share(node.page) for node in nodes]
         missing = self.pool.pages_for(len(sequence.tokens)) - len(shared)
         if missing > self.pool.free + self.prefixes.evictable:
@@ -152,9 +174,10 @@ def _prompt_chunk(sequence: Sequence, room: int) -> Chunk:
 
 
 def batch_of(chunks: Items[Chunk], page_tokens: int) -> Batch:
-    """The step's arrays; rows are the last tokens of the chunks that reach their sequence's end, in order."""
+    """The step's arrays; rows are the last tokens of the chunks that choose a next one, in order."""
     lengths = [chunk.end - chunk.begin for chunk in chunks]
     ends = np.cumsum(lengths)
+    begins = ends - lengths
     pages = np.zeros((len(chunks), max(-(-chunk.end // page_tokens) for chunk in chunks)), np.int32)
     for row, chunk in enumerate(chunks):
         used = chunk.sequence.pages[: -(-chunk.end // page_tokens)]
@@ -164,6 +187,6 @@ def batch_of(chunks: Items[Chunk], page_tokens: int) -> Batch:
         positions=np.concatenate([np.arange(c.begin, c.end, dtype=np.int32) for c in chunks]),
         sequences=np.repeat(np.arange(len(chunks), dtype=np.int32), lengths),
         pages=pages,
-        rows=np.array([end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.last], np.int32),
-        kept=np.array([], np.int32),
+        rows=np.array([end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.chooses], np.int32),
+        kept=np.array([b + k for b, chunk in zip(begins, chunks, strict=True) for k in chunk.kept], np.int32),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ktd.engine.prefix import Node
+from ktd.engine.spec import Pooling
 
 
 @dataclass(slots=True, eq=False)
@@ -15,6 +16,8 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     node: Node | None = None  # the last of its pages in the prefix cache
     cached_tokens: int | None = None  # prompt tokens found in the cache when it first ran
+    pooling: Pooling | None = None  # of its states, where they are wanted and not its logits
+    whole: bool = False  # all in one step
 
     @property
     def decoding(self) -> bool:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import tokenizers
 
-from ktd.engine import byte_level, sentencepiece
+from ktd.engine import byte_level, sentencepiece, wordpiece
 from ktd.engine.errors import LoadRefused
 from ktd.engine.gguf import Metadata
 from ktd.engine.pretokenizers import PRE_TOKENIZERS, PreTokenizer
@@ -51,6 +51,7 @@ class Tokenizer:
         self.bos: int | None = None
         self.adds_bos = False
         self.ends: frozenset[int] = frozenset()
+        self.after: tuple[int, ...] = ()  # what ends a text that is embedded
 
     @classmethod
     def byte_level(cls, vocabulary: Vocabulary, merges: list[str], pre: PreTokenizer) -> "Tokenizer":
@@ -63,6 +64,24 @@ class Tokenizer:
         vocabulary = sentencepiece.spaced(vocabulary)
         tokenizer = sentencepiece.build(vocabulary, scores, unknown=unknown, space_first=space_first)
         return cls(vocabulary, tokenizer, sentencepiece.piece)
+
+    @classmethod
+    def wordpiece(cls, vocabulary: Vocabulary, metadata: Metadata) -> "Tokenizer":
+        """Of an encoder: a text stands between two special tokens. Raises GGUFError and LoadRefused."""
+        vocabulary = wordpiece.spelled(vocabulary)
+        ids = vocabulary.ids()
+
+        def token(text: str, *names: str) -> int | None:
+            named = (_named(metadata, name, len(vocabulary)) for name in names)
+            return next((each for each in named if each is not None), ids.get(text))
+
+        tokenizer = cls(vocabulary, wordpiece.build(vocabulary, metadata, token("[UNK]", "unknown")), wordpiece.piece)
+        tokenizer.longest = max(tokenizer.longest, wordpiece.LONGEST_WORD)
+        tokenizer.bos = token("[CLS]", "cls", "bos")
+        tokenizer.adds_bos = tokenizer.bos is not None
+        end = token("[SEP]", "seperator", "separator", "eos")  # the first is how GGUF spells it
+        tokenizer.after = () if end is None else (end,)
+        return tokenizer
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> "Tokenizer":
@@ -81,12 +100,17 @@ class Tokenizer:
                     space_first=metadata.flag("tokenizer.ggml.add_space_prefix", True),
                 )
                 wants_bos = True
+            case "bert":
+                return cls.wordpiece(vocabulary, metadata)
             case _:
-                problem = f"tokenizer model {model!r} is not supported; supported are gpt2, llama"
+                problem = f"tokenizer model {model!r} is not supported; supported are bert, gpt2, llama"
                 raise LoadRefused("unsupported", problem)
         tokenizer.bos = _named(metadata, "bos", len(vocabulary))
         tokenizer.adds_bos = metadata.flag("tokenizer.ggml.add_bos_token", wants_bos) and tokenizer.bos is not None
-        tokenizer.ends = tokenizer._all_ends(_named(metadata, name, len(vocabulary)) for name in ("eos", "eot", "eom"))
+        eos, eot, eom = (_named(metadata, name, len(vocabulary)) for name in ("eos", "eot", "eom"))
+        tokenizer.ends = tokenizer._all_ends((eos, eot, eom))
+        if metadata.flag("tokenizer.ggml.add_eos_token", False) and eos is not None:
+            tokenizer.after = (eos,)
         return tokenizer
 
     def __len__(self) -> int:

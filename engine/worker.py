@@ -23,9 +23,20 @@ from ktd.engine import frames
 from ktd.engine.errors import LoadRefused
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import open_model
-from ktd.engine.messages import Cancel, Detokenize, FromWorker, Job, Load, LoadProgress, Refused, Tokenize, ToWorker
+from ktd.engine.messages import (
+    Cancel,
+    Detokenize,
+    Embed,
+    FromWorker,
+    Job,
+    Load,
+    LoadProgress,
+    Refused,
+    Tokenize,
+    ToWorker,
+)
 
-Request = Job | Cancel | Tokenize | Detokenize
+Request = Job | Cancel | Tokenize | Detokenize | Embed
 
 _PR_SET_PDEATHSIG = 1
 _TO_WORKER: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
@@ -80,6 +91,8 @@ def _begun(jobs: Jobs, request: Request) -> Sequence[FromWorker]:
             return [jobs.tokenize(request)]
         case Detokenize():
             return [jobs.detokenize(request)]
+        case Embed():
+            return jobs.embed(request)
 
 
 class Link:

@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ktd.engine.gguf import Gguf
 from ktd.engine.models import ffn, gqa
 from ktd.engine.models.family import Family
+from ktd.engine.models.pooling import pooling
 from ktd.engine.models.source import Source
 from ktd.engine.spec import Embed, Head, ModelSpec, Stage, Weight
 
 Attention = Callable[[int], Stage]
 
 
-def decoder(gguf: Gguf, family: Family) -> ModelSpec:
+def decoder(source: Source, family: Family) -> ModelSpec:
     """A model with grouped-query attention."""
-    source = Source.of(gguf)
     return assemble(source, family, gqa.reader(source, family))
 
 
@@ -26,6 +25,7 @@ def assemble(source: Source, family: Family, attention: Attention) -> ModelSpec:
         vocab=source.vocab,
         context=source.keys.count("context_length"),
         stages=tuple(_stages(source, family, attention)),
+        pooling=pooling(source.keys, "last"),
     )
 
 

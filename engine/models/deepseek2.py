@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from ktd.engine.gguf import Gguf
 from ktd.engine.models import rotation
 from ktd.engine.models.decoder import assemble
 from ktd.engine.models.family import Family
@@ -15,9 +14,8 @@ from ktd.engine.spec import MlaAttention, ModelSpec, Rope
 DEEPSEEK = Family(layout="adjacent")
 
 
-def spec(gguf: Gguf) -> ModelSpec:
+def spec(source: Source) -> ModelSpec:
     """The stages of a file, of today's layout (k_b, v_b) or that of early 2025 (kv_b)."""
-    source = Source.of(gguf)
     mla = _Mla(source)
     rope, scale = mla.rope(), mla.scale()
     return assemble(source, DEEPSEEK, lambda layer: mla.attention(layer, rope, scale))

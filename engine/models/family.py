@@ -23,6 +23,7 @@ class Family:
     logits_cap: float = 0.0
     scaled_embedding: bool = False  # by the root of the dimension
     activation: Activation = "silu"
+    encoder: bool = False  # every token sees all of its text
     sigmoid: bool = False  # router scores, when the file does not say
     normalised: bool = False  # expert weights, when the file does not say
     always_normalised: bool = False  # ... whatever it says

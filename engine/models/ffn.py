@@ -4,7 +4,7 @@ from ktd.engine.errors import LoadRefused
 from ktd.engine.models.family import Family
 from ktd.engine.models.keys import Keys
 from ktd.engine.models.source import Source
-from ktd.engine.spec import DenseFfn, Gated, MoeFfn, Router, Weight
+from ktd.engine.spec import DenseFfn, Gated, MoeFfn, Router, Stack, Weight
 
 SOFTMAX, SIGMOID, CHOSEN_SOFTMAX = 1, 2, 3  # expert_gating_func
 
@@ -18,7 +18,7 @@ def read(source: Source, family: Family, layer: int) -> DenseFfn | MoeFfn:
 def _dense(source: Source, family: Family, layer: int) -> DenseFfn:
     return DenseFfn(
         eps=source.eps,
-        norm=_norm(source, layer),
+        norm=None if family.encoder else _norm(source, layer),
         block=_gated(source, family, layer, source.keys.count("feed_forward_length")),
         norm_bias=source.optional(layer, "ffn_norm.bias", source.dim),
         post_norm=source.optional(layer, "post_ffw_norm.weight", source.dim),
@@ -53,35 +53,58 @@ def _norm(source: Source, layer: int) -> Weight:
 
 
 def _gated(source: Source, family: Family, layer: int, width: int, suffix: str = "") -> Gated:
-    """One block; gate and up may be the two halves of an ffn_up without ffn_gate."""
-    dim, up = source.dim, f"ffn_up{suffix}.weight"
-    gate = source.optional(layer, f"ffn_gate{suffix}.weight", dim, width)
-    halves = _halves(source, layer, up, (dim, width)) if gate is None and source.in_block(layer, up) else None
+    """One block. Without ffn_gate, ffn_up is both of them in halves, or by its size the one of a plain block."""
+    dim, up = source.dim, f"ffn_up{suffix}"
+    stored = source.gguf.tensors.get(f"blk.{layer}.{up}.weight")
+    first, second = f"ffn_gate{suffix}", up
+    if stored is not None and not source.in_block(layer, f"{first}.weight"):
+        if stored.shape[1:] != (width,):
+            gate, other = _halves(source, layer, f"{up}.weight", (dim, width))
+            return Gated(width, gate, other, _down(source, layer, width, suffix), family.activation)
+        first, second = up, ""
     return Gated(
         width,
-        gate=halves[0] if halves else source.weight(layer, f"ffn_gate{suffix}.weight", dim, width),
-        up=halves[1] if halves else source.weight(layer, up, dim, width),
-        down=source.weight(layer, f"ffn_down{suffix}.weight", width, dim),
+        gate=source.weight(layer, f"{first}.weight", dim, width),
+        up=source.weight(layer, f"{second}.weight", dim, width) if second else None,
+        down=_down(source, layer, width, suffix),
         activation=family.activation,
+        gate_bias=source.optional(layer, f"{first}.bias", width),
+        up_bias=source.optional(layer, f"{second}.bias", width),
+        down_bias=source.optional(layer, f"ffn_down{suffix}.bias", dim),
     )
+
+
+def _down(source: Source, layer: int, width: int, suffix: str) -> Weight:
+    return source.weight(layer, f"ffn_down{suffix}.weight", width, source.dim)
 
 
 def _experts(source: Source, family: Family, layer: int, width: int, experts: int) -> Gated:
     shape, merged = (source.dim, width, experts), "ffn_gate_up_exps.weight"
+    gate: Weight | Stack
+    up: Weight | Stack
     if source.in_block(layer, merged):
         gate, up = _halves(source, layer, merged, shape)
     else:
-        gate, up = (source.weight(layer, f"ffn_{part}_exps.weight", *shape) for part in ("gate", "up"))
+        gate, up = (_stacked(source, layer, part, shape) for part in ("gate", "up"))
     return Gated(
         width,
         gate=gate,
         up=up,
-        down=source.weight(layer, "ffn_down_exps.weight", width, source.dim, experts),
+        down=_stacked(source, layer, "down", (width, source.dim, experts)),
         activation=family.activation,
         gate_bias=source.optional(layer, "ffn_gate_exps.bias", width, experts),
         up_bias=source.optional(layer, "ffn_up_exps.bias", width, experts),
         down_bias=source.optional(layer, "ffn_down_exps.bias", source.dim, experts),
     )
+
+
+def _stacked(source: Source, layer: int, part: str, shape: tuple[int, int, int]) -> Weight | Stack:
+    """The experts in one tensor; in files of early 2024 each in its own."""
+    rows, columns, experts = shape
+    if not source.in_block(layer, f"ffn_{part}.0.weight"):
+        return source.weight(layer, f"ffn_{part}_exps.weight", *shape)
+    most = min(experts, len(source.gguf.tensors) + 1)  # one that is missing is found before memory is taken
+    return Stack(tuple(source.weight(layer, f"ffn_{part}.{e}.weight", rows, columns) for e in range(most)))
 
 
 def _halves(source: Source, layer: int, part: str, shape: tuple[int, ...]) -> tuple[Weight, Weight]:

@@ -1,8 +1,8 @@
 """gemma2, gemma3: windows, softcaps, norms on both sides (arXiv 2408.00118, 2503.19786). Text only."""
 
-from ktd.engine.gguf import Gguf
 from ktd.engine.models.decoder import decoder
 from ktd.engine.models.family import Family
+from ktd.engine.models.source import Source
 from ktd.engine.spec import ModelSpec
 
 GEMMA2 = Family(
@@ -24,9 +24,9 @@ GEMMA3 = Family(
 )
 
 
-def gemma2(gguf: Gguf) -> ModelSpec:
-    return decoder(gguf, GEMMA2)
+def gemma2(source: Source) -> ModelSpec:
+    return decoder(source, GEMMA2)
 
 
-def gemma3(gguf: Gguf) -> ModelSpec:
-    return decoder(gguf, GEMMA3)
+def gemma3(source: Source) -> ModelSpec:
+    return decoder(source, GEMMA3)

@@ -14,7 +14,7 @@ MOST_HEAD_WIDTH = 1 << 16  # far above any model; bounds what is computed before
 def reader(source: Source, family: Family) -> Callable[[int], GqaAttention]:
     """What gives the attention of a layer; the rotations are computed once."""
     head = _head(source)
-    everywhere = rotation.everywhere(source, family, head)
+    everywhere = rotation.everywhere(source, family, head) if source.rotates else rotation.NONE
     windowed = everywhere if family.window_base is None else rotation.windowed(source, family, head)
 
     def read(layer: int) -> GqaAttention:
@@ -34,7 +34,7 @@ def _attention(source: Source, family: Family, layer: int, rope: Rope, window: i
         rope=rope,
         scale=_scale(source, family, head),
         eps=source.eps,
-        norm=source.weight(layer, "attn_norm.weight", dim),
+        norm=None if family.encoder else source.weight(layer, "attn_norm.weight", dim),
         q=q,
         k=k,
         v=v,
@@ -50,6 +50,7 @@ def _attention(source: Source, family: Family, layer: int, rope: Rope, window: i
         sinks=source.optional(layer, "attn_sinks.weight", heads),
         window=window,
         softcap=source.keys.number("attn_logit_softcapping", family.scores_cap, least=0.0, most=1e6),
+        causal=not family.encoder,
     )
 
 

@@ -11,6 +11,8 @@ from ktd.engine.models.keys import Keys
 from ktd.engine.models.source import Source
 from ktd.engine.spec import Rope
 
+NONE = Rope(0, (), "halves")  # of models with a table of positions
+
 
 def everywhere(source: Source, family: Family, head: int) -> Rope:
     """The rotation of a layer that sees all tokens; `head` is the width of a query and key."""
@@ -80,11 +82,13 @@ def _dims(keys: Keys, head: int) -> int:
 def _factors(source: Source, pairs: int) -> list[float]:
     """What frequencies are divided by: of Llama 3.1, or of longrope for its long or its short texts.
 
-    A file of longrope serves a context of one length: its long factors, if it was extended at all.
+    A cache serves texts of one length or the other: longrope's long factors, where texts may be longer than the
+    model was first trained for.
     """
     keys = source.keys
-    original = keys.count("rope.scaling.original_context_length", keys.count("context_length"))
-    extended = keys.count("context_length") > original
+    trained = keys.count("context_length")
+    longest = trained if source.context is None else min(trained, source.context)
+    extended = longest > keys.count("rope.scaling.original_context_length", trained)
     name = "rope_freqs.weight"
     if source.has("rope_factors_long.weight"):
         name = f"rope_factors_{'long' if extended else 'short'}.weight"

@@ -12,10 +12,7 @@ from ktd.engine.spec import Weight
 class Source:
     gguf: Gguf
     keys: Keys
-
-    @classmethod
-    def of(cls, gguf: Gguf) -> "Source":
-        return cls(gguf, Keys(gguf))
+    context: int | None = None  # tokens that a text will have at most; None: all the model was trained for
 
     @property
     def dim(self) -> int:
@@ -23,7 +20,8 @@ class Source:
 
     @property
     def eps(self) -> float:
-        return self.keys.number("attention.layer_norm_rms_epsilon", least=1e-12, most=1.0)
+        plain, rms = "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"
+        return self.keys.number(plain if self.keys.has(plain) else rms, least=1e-20, most=1.0)
 
     @property
     def vocab(self) -> int:
@@ -40,6 +38,11 @@ class Source:
         while layers and self.has(f"blk.{layers - 1}.nextn.eh_proj.weight"):
             layers -= 1
         return layers
+
+    @property
+    def rotates(self) -> bool:
+        """Positions are told by rope, not by a table of theirs."""
+        return not self.has("position_embd.weight")
 
     def has(self, tensor: str) -> bool:
         return tensor in self.gguf.tensors

@@ -67,6 +67,18 @@ async def test_many_jobs_over_one_socket(start: Start) -> None:
     assert answers[0].text == alone.text
 
 
+async def test_embeddings_beside_an_answer(start: Start) -> None:
+    worker = await start()
+    texts = [Prompt("a token"), Prompt("another"), Prompt("", before=(5, 6))]
+    embedded, heard = await asyncio.gather(worker.embed(texts), ask(worker, chat("What is 12 + 30?")))
+    assert "42" in heard.text
+    assert len({len(vector) for vector in embedded.vectors}) == 1 and embedded.tokens[2] == 2
+    assert (await worker.embed(texts[1:2])).tokens == embedded.tokens[1:2]
+    with pytest.raises(JobFailed, match="more than the context") as failed:
+        await worker.embed([Prompt("word " * 40_000)], truncate=False)
+    assert failed.value.kind == "prompt_too_long"
+
+
 async def test_a_slow_reader_holds_up_nobody(start: Start) -> None:
     worker = await start()
     async with aclosing(worker.generate(Prompt(chat("Tell me a story.")), GREEDY)) as slow:

@@ -11,7 +11,7 @@ from ktd.engine.client import WorkerHandle
 from ktd.engine.executor import Executor, Floats
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel
-from ktd.engine.messages import Delta, Done, Failed, Job, Prompt, Sampling, TokenLogprob
+from ktd.engine.messages import Delta, Done, Embed, Embeddings, Failed, Job, Prompt, Sampling, TokenLogprob
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -30,7 +30,7 @@ class Heard:
     told: int = 0
     deltas: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
-    end: Done | Failed | None = None
+    end: Done | Failed | Embeddings | None = None
 
     @property
     def done(self) -> Done:
@@ -42,7 +42,13 @@ class Heard:
         assert isinstance(self.end, Failed), self.end
         return self.end
 
-    def hear(self, record: Delta | Done | Failed) -> None:
+    @property
+    def vectors(self) -> NDArray[np.float64]:
+        """[texts, dim]"""
+        assert isinstance(self.end, Embeddings), self.end
+        return np.array([np.frombuffer(vector, "<f4") for vector in self.end.vectors], np.float64)
+
+    def hear(self, record: Delta | Done | Failed | Embeddings) -> None:
         assert self.end is None, "nothing comes after the end"
         if isinstance(record, Delta):
             assert record.tokens and (record.text or record.logprobs)
@@ -68,6 +74,17 @@ class Desk:
         self._hear(self.jobs.add(Job(id, prompt, sampling)))
         return heard
 
+    def add_texts(self, *texts: str, truncate: bool = True) -> Heard:
+        id = len(self.heard) + 1
+        heard = self.heard[id] = Heard()
+        self._hear(self.jobs.embed(Embed(id, tuple(map(Prompt, texts)), truncate)))
+        return heard
+
+    def embed(self, *texts: str) -> NDArray[np.float64]:
+        heard = self.add_texts(*texts)
+        self.drain()
+        return heard.vectors
+
     def cancel(self, heard: Heard) -> None:
         self._hear(self.jobs.cancel(next(id for id, each in self.heard.items() if each is heard)))
 
@@ -83,7 +100,7 @@ class Desk:
         self.drain()
         return heard
 
-    def _hear(self, records: list[Delta | Done | Failed]) -> None:
+    def _hear(self, records: list[Delta | Done | Failed | Embeddings]) -> None:
         for record in records:
             self.heard[record.id].hear(record)
 

@@ -30,6 +30,8 @@ BLOCK = {
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
     "mlp.gate": "ffn_gate_inp",
     "mlp.router": "ffn_gate_inp",
     "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
@@ -57,9 +59,12 @@ LETTERS = [*map(chr, range(97, 123)), "\u2581", "he", "\u2581h", "llo"]
 TOKENS = ["<pad>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(96 - 3 - len(LETTERS))), *LETTERS]
 
 
-def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32) -> Path:
-    """Experts and matrices are stored in `type`."""
+def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32, pooling: int | None = None) -> Path:
+    """Experts and matrices are stored in `type`; with `pooling` it is a model for embeddings."""
     writer = gguf.GGUFWriter(path, tiny.architecture)
+    if pooling is not None:
+        writer.add_pooling_type(gguf.PoolingType(pooling))
+        writer.add_add_eos_token(True)
     _write_metadata(writer, model.config, tiny)
     _write_tokenizer(writer)
     for name, value, wide in _tensors(model, tiny):
@@ -90,7 +95,8 @@ def _tensors(model: PreTrainedModel, tiny: Tiny) -> Iterator[tuple[str, Array, b
 def _renamed(name: str, value: Array, config: Any, tiny: Tiny) -> Iterator[tuple[str, Array]]:
     layer = re.match(r"model\.layers\.(\d+)\.(.+)", name)
     if layer is None:
-        yield TOP[name.removesuffix(".weight")] + ".weight", value
+        stem, _, kind = name.rpartition(".")
+        yield f"{TOP[stem]}.{kind}", value
         return
     block, part = f"blk.{layer[1]}.", layer[2]
     if part.startswith("mlp.experts.gate_up_proj"):
@@ -102,6 +108,9 @@ def _renamed(name: str, value: Array, config: Any, tiny: Tiny) -> Iterator[tuple
     ours = names[part] if part in names else names[stem]
     if ours in ("attn_q", "attn_k") and tiny.architecture == "llama":
         value = _permuted(value, config.num_attention_heads if ours == "attn_q" else config.num_key_value_heads)
+    if tiny.apart and ours == "ffn_down_exps":
+        yield from ((f"{block}ffn_down.{e}.weight", value[e]) for e in range(len(value)))
+        return
     if ours == "ffn_gate_inp_shexp":
         value = value.reshape(-1)
     yield block + (ours if ours.endswith(".bias") else f"{ours}.{kind}"), value
@@ -114,6 +123,11 @@ def _experts(part: str, value: Array, tiny: Tiny) -> Iterator[tuple[str, Array]]
         yield f"ffn_gate_up_exps.{kind}", value
         return
     half = value.shape[1] // 2
+    if tiny.apart:
+        for e in range(len(value)):
+            yield f"ffn_gate.{e}.{kind}", value[e, :half]
+            yield f"ffn_up.{e}.{kind}", value[e, half:]
+        return
     turns = tiny.classes == "GptOss"
     yield f"ffn_gate_exps.{kind}", value[:, ::2] if turns else value[:, :half]
     yield f"ffn_up_exps.{kind}", value[:, 1::2] if turns else value[:, half:]
@@ -153,11 +167,14 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
     w.add_feed_forward_length(c.intermediate_size)
     w.add_head_count(c.num_attention_heads)
     w.add_head_count_kv(c.num_key_value_heads)
-    w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    if hasattr(c, "rms_norm_eps"):
+        w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    else:
+        w.add_layer_norm_eps(c.norm_epsilon)
     if "head_dim" in tiny.config:
         w.add_key_length(head)
         w.add_value_length(head)
-    if tiny.architecture in ("gemma2", "gemma3", "gpt-oss", "phi3") and c.sliding_window:
+    if tiny.architecture in ("gemma2", "gemma3", "gpt-oss", "phi3", "starcoder2") and c.sliding_window:
         w.add_sliding_window(c.sliding_window)
     if tiny.architecture == "gemma2":
         w.add_attn_logit_softcapping(c.attn_logit_softcapping)

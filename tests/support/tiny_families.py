@@ -23,7 +23,9 @@ class Tiny:
     architecture: str
     classes: str
     config: dict[str, Any] = field(default_factory=dict)
+    model: str = "ForCausalLM"
     merged: bool = False  # gate and up experts in one tensor
+    apart: bool = False  # every expert in tensors of its own
     spare_block: bool = False  # one more, that predicts further tokens
 
 
@@ -59,6 +61,7 @@ LONGROPE = {
     "original_max_position_embeddings": 64,
     "partial_rotary_factor": 0.75,
 }
+NEVER_LONG = LONGROPE | {"original_max_position_embeddings": 256}
 GEMMA3_ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
     "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
@@ -83,9 +86,12 @@ MODELS = {
     "llama-biases-one-key-head": Tiny(
         "llama",
         "Llama",
-        {"attention_bias": True, "head_dim": 32, "num_attention_heads": 16, "num_key_value_heads": 1},
+        {"attention_bias": True, "mlp_bias": True, "head_dim": 32, "num_attention_heads": 16, "num_key_value_heads": 1},
     ),
     "mixtral": Tiny("llama", "Mixtral", {"num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None}),
+    "mixtral-of-2023": Tiny(
+        "llama", "Mixtral", {"num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None}, apart=True
+    ),
     "qwen2": Tiny("qwen2", "Qwen2"),
     "qwen2-tied-yarn": Tiny("qwen2", "Qwen2", {"tie_word_embeddings": True, "rope_parameters": YARN}),
     "qwen2moe": Tiny("qwen2moe", "Qwen2Moe", {**EXPERTS, "shared_expert_intermediate_size": 64}),
@@ -106,6 +112,11 @@ MODELS = {
     ),
     "phi3-window": Tiny("phi3", "Phi3", {"sliding_window": WINDOW}),
     "phi3-longrope": Tiny("phi3", "Phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 64}),
+    "phi3-longrope-short": Tiny(
+        "phi3", "Phi3", {"rope_parameters": NEVER_LONG, "original_max_position_embeddings": 256}
+    ),
+    "starcoder2": Tiny("starcoder2", "Starcoder2", {"tie_word_embeddings": False}),
+    "starcoder2-tied-window": Tiny("starcoder2", "Starcoder2", {"tie_word_embeddings": True, "sliding_window": WINDOW}),
     "glm4": Tiny("glm4", "Glm4", {"head_dim": 32, "attention_bias": True}),
     "glm4moe": Tiny("glm4moe", "Glm4Moe", GLM_MOE, spare_block=True),
     "glm4moe-norms": Tiny("glm4moe", "Glm4Moe", {**GLM_MOE, "use_qk_norm": True, "attention_bias": False}),
@@ -122,11 +133,11 @@ def make(tiny: Tiny, *, seed: int = 7) -> PreTrainedModel:
     torch.manual_seed(seed)
     text = "TextConfig" if tiny.classes == "Gemma3" else "Config"
     config = getattr(transformers, tiny.classes + text)(**SHAPE | tiny.config)
-    model: PreTrainedModel = getattr(transformers, tiny.classes + "ForCausalLM")(config)
+    model: PreTrainedModel = getattr(transformers, tiny.classes + tiny.model)(config)
     centre = 0.0 if tiny.classes.startswith("Gemma") else 1.0  # Gemma's norms multiply by 1 + weight
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith("norm.weight") or "layernorm" in name:
+            if name.endswith("norm.weight") or "layernorm.weight" in name or "LayerNorm.weight" in name:
                 weight.normal_(centre, 0.2)
             elif weight.dim() == 1 or name.endswith("bias"):
                 weight.normal_(0.0, 0.3)
@@ -151,8 +162,9 @@ def round_weights(model: PreTrainedModel, tiny: Tiny, type: Type) -> None:
 
 def narrow(name: str, weight: Any) -> bool:
     """Is it stored in fewer bits? Norms, biases and routers never are."""
+    aside = "position_embeddings" in name or "token_type_embeddings" in name
     router = "mlp.gate.weight" in name or "mlp.router" in name or "shared_expert_gate" in name
-    return weight.ndim > 1 and not router and not name.endswith("bias")
+    return weight.ndim > 1 and not router and not aside and not name.endswith("bias")
 
 
 def by_input(weight: NDArray[np.float32], tiny: Tiny) -> NDArray[np.float32]:
@@ -171,12 +183,12 @@ def logits(model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch
 def rounded_logits(model: PreTrainedModel, tokens: list[int]) -> NDArray[np.float64]:
     """As `logits` in float64, with the inputs of every narrow weight rounded as the kernels round them."""
     model.to(torch.float64)
-    with _RoundedInputs(model):
+    with RoundedInputs(model):
         return logits(model, tokens, torch.float64)
 
 
-class _RoundedInputs(TorchFunctionMode):
-    """Each block of 32 inputs becomes integers of up to 127 times a scale."""
+class RoundedInputs(TorchFunctionMode):
+    """What multiplies a narrow weight is rounded: 32 inputs become integers of up to 127 times a scale."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -184,10 +196,7 @@ class _RoundedInputs(TorchFunctionMode):
         self._storages = {weight.untyped_storage().data_ptr() for weight in narrowed}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        multiplies = (
-            func is torch.nn.functional.linear or func is torch.Tensor.matmul or func is torch.Tensor.__matmul__
-        )
-        if multiplies and args[1].untyped_storage().data_ptr() in self._storages:
+        if func in _PRODUCTS and args[1].untyped_storage().data_ptr() in self._storages:
             args = (_rounded(args[0]), *args[1:])
         return func(*args, **(kwargs or {}))
 
