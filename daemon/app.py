@@ -41,8 +41,9 @@ from ktd.daemon.routes import (
     upkeep,
 )
 from ktd.daemon.settings import Settings
-from ktd.engine.client import available_memory
+from ktd.engine.client import available_memory, graphics_cards
 from ktd.registry.catalog import Catalog
+from ktd.registry.fit import Machine
 from ktd.registry.pulls.limits import Limits
 from ktd.registry.pulls.pulls import Pulls
 from ktd.registry.record import ModelRecord
@@ -111,9 +112,9 @@ def application(
     app[keys.IMPORTS] = Imports()
     hubs = Hubs(registry.home, os.environ)
     limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
-    app[keys.PULLS] = Pulls(registry, hubs, available_memory, limits)
+    app[keys.PULLS] = Pulls(registry, hubs, _machine, limits)
     app[keys.VERIFIER] = Verifier(registry, hubs, limits)
-    app[keys.CATALOG] = Catalog(hubs, available_memory)
+    app[keys.CATALOG] = Catalog(hubs, _machine)
     app[keys.LOCAL_KEY] = local_key
     app.add_routes(ROUTES)
     app.on_response_prepare.append(guard.mark)
@@ -124,6 +125,11 @@ def application(
     if first is not None:
         app.cleanup_ctx.append(loading(first))
     return app
+
+
+def _machine() -> Machine:
+    cards = graphics_cards()
+    return Machine(available_memory(), sum(card.free for card in cards), len(cards))
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:

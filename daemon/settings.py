@@ -35,7 +35,7 @@ class Settings:
     tls_key: Path | None = None  # PEM; None: it is in the file of the certificate
     access_log: Path | None = None  # a JSON line for each request; values.STDERR is standard error
     database_url: str | None = None  # None: SQLite in `home`
-    pull_connections: int = 4  # files that are fetched at once
+    pull_connections: int = 4  # that fetch at once, of all pulls together
     pull_rate: int | None = None  # bytes a second of all pulls together; None: as fast as it goes
     gguf_path: Path | None = None  # a model to register and load at start: a GGUF file, or a folder of its shards
     model_path: Path | None = None  # its configuration, as its original repository has it

@@ -17,6 +17,7 @@ import msgspec
 
 from ktd.engine import frames
 from ktd.engine.errors import EngineError, JobFailed, LoadRefused, WorkerDied
+from ktd.engine.graphics import graphics_cards
 from ktd.engine.memory import available_memory
 from ktd.engine.messages import (
     Cancel,
@@ -51,6 +52,7 @@ __all__ = [
     "WorkerDied",
     "WorkerHandle",
     "available_memory",
+    "graphics_cards",
 ]
 
 # What a worker can load, by GGUF's names: `general.architecture`, and of models with byte pairs `tokenizer.ggml.pre`.

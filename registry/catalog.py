@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ktd.engine.gguf import Shard
 from ktd.registry.errors import HubUnreachable, PullError
+from ktd.registry.fit import Fit, Machine, Probe, fit
 from ktd.registry.names import ModelName
 from ktd.registry.pulls import preflight
-from ktd.registry.pulls.preflight import Fit, Memory
 from ktd.registry.resolver import Variant, variants
 from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Found, Hub, Listing
@@ -35,13 +35,14 @@ class Quants:
     repo: str
     source: str
     architecture: str | None
+    machine: Machine
     rows: tuple[Quant, ...]
 
 
 class Catalog:
-    def __init__(self, hubs: Hubs, memory: Memory) -> None:
+    def __init__(self, hubs: Hubs, probe: Probe) -> None:
         self._hubs = hubs
-        self._memory = memory
+        self._probe = probe
 
     async def search(self, query: str, limit: int) -> tuple[list[Found], list[str]]:
         """What both hubs find, and what kept one of them from answering. Raises when neither answers."""
@@ -71,7 +72,7 @@ class Catalog:
         there = variants(listing.files)
         headers = await _headers(hub, listing, there)
         weights = sum(tensor.weights for header in headers for tensor in header.tensors)
-        available = self._memory()
+        machine = await asyncio.to_thread(self._probe)
         metadata = headers[0].metadata if headers else None
         rows = tuple(
             Quant(
@@ -79,13 +80,13 @@ class Catalog:
                 files=tuple(file.path for file in variant.files),
                 size=variant.size,
                 bits=8 * variant.size / weights if weights else None,
-                fit=preflight.fit(variant.size, metadata, available),
+                fit=fit(variant.size, metadata, machine),
                 complete=variant.complete,
             )
             for variant in there
         )
         architecture = metadata.text("general.architecture", None) if metadata else None
-        return Quants(listing.repo, hub.name, architecture, rows)
+        return Quants(listing.repo, hub.name, architecture, machine, rows)
 
 
 async def _search(hub: Hub, query: str, limit: int) -> list[Found]:

@@ -14,19 +14,28 @@ DONE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 @click.command("downloads")
 @click.argument("action", type=click.Choice(ACTIONS), required=False)
 @click.argument("model", required=False)
+@click.option("--rate", metavar="BYTES", help="Limit all downloads to so many bytes a second, such as 20M; 0 lifts it.")
+@click.option("--connections", type=click.IntRange(1, 64), help="Fetch over so many connections at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the daemon's own records.")
-def command(action: str | None, model: str | None, as_json: bool) -> None:
-    """Show unfinished downloads, or pause, resume or cancel one.
+def command(action: str | None, model: str | None, rate: str | None, connections: int | None, as_json: bool) -> None:
+    """Show unfinished downloads, or pause, resume or cancel one, or limit them all.
 
     \b
       ktd downloads
       ktd downloads pause unsloth/DeepSeek-R1-GGUF:IQ1_S
       ktd downloads cancel unsloth/DeepSeek-R1-GGUF:IQ1_S
+      ktd downloads --rate 5M --connections 2
 
     A resumed download runs in a daemon that stays (`ktd serve`), with nobody watching. Cancelling removes what
-    has been fetched.
+    has been fetched. Limits hold at once, for downloads under way too, until that daemon ends; KTD_PULL_RATE and
+    KTD_PULL_CONNECTIONS are what it starts with.
     """
-    if action is None:
+    limits = {"rate": rate, "connections": connections}
+    if chosen := {name: value for name, value in limits.items() if value is not None}:
+        if action is not None:
+            raise CliError("limits are those of all downloads: give them without an action")
+        session.run(lambda client: limit(client, chosen), start=False)
+    elif action is None:
         session.run(lambda client: show(client, as_json))
     elif model is None:
         raise CliError(f"which download? ktd downloads {action} MODEL")
@@ -35,13 +44,21 @@ def command(action: str | None, model: str | None, as_json: bool) -> None:
 
 
 async def show(client: Client, as_json: bool) -> None:
-    found = list((await client.request("GET", "/api/downloads")).get("downloads") or [])
+    reply = await client.request("GET", "/api/downloads")
+    found = list(reply.get("downloads") or [])
     if as_json:
         return say(json.dumps(found, indent=2))
     say(human.table(HEADER, [row(download) for download in found]))
     for download in found:
         if download.get("error"):
             say(f"{download['model']}: {download['error']}", err=True)
+
+
+async def limit(client: Client, chosen: Record) -> None:
+    await client.request("POST", "/api/downloads", chosen | {"action": "limit"})
+    now = await client.request("GET", "/api/downloads")
+    rate = f"{human.size(now['rate'])} a second" if now["rate"] else "as fast as it goes"
+    say(f"{rate}, over {now['connections']} connection{'s' * (now['connections'] > 1)}")
 
 
 async def change(client: Client, action: str, model: str) -> None:

@@ -32,7 +32,8 @@ def command(
 
     Whatever stops it, the same command goes on from there. The hubs' own variables are heeded by the daemon:
     HF_ENDPOINT, HF_TOKEN, MODELSCOPE_DOMAIN, MODELSCOPE_API_TOKEN, HTTPS_PROXY; KTD_SOURCE names the hub to ask
-    first, KTD_PULL_RATE (such as 20M) limits bytes a second, KTD_PULL_CONNECTIONS the files fetched at once.
+    first, KTD_PULL_RATE (such as 20M) limits bytes a second, KTD_PULL_CONNECTIONS the connections of all pulls;
+    `ktd downloads --rate` changes both while they run.
     """
     asked = {"source": source, "revision": revision, "include": include, "exclude": exclude, "token": token}
     body: Record = {"model": model} | {key: value for key, value in asked.items() if value}

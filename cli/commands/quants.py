@@ -8,6 +8,7 @@ from ktd.cli.client import Client, Record
 from ktd.cli.screen import say
 
 HEADER = ("QUANT", "SIZE", "BITS", "FILES", "MEMORY", "FITS")
+FITS = {"fits": "yes", "streams": "slowly, from disk"}
 
 
 @click.command("quants")
@@ -28,13 +29,14 @@ def command(repo: str, source: str | None, as_json: bool) -> None:
         if as_json:
             return say(json.dumps(found, indent=2))
         say(human.table(HEADER, [row(quant) for quant in found["quants"]]))
+        say(f"\nThis machine has {machine(found['machine'])}.")
 
     session.run(show)
 
 
 def row(quant: Record) -> tuple[str, ...]:
     bits = f"{quant['bits']:.2f}" if quant["bits"] else ""
-    fits = ("yes" if quant["fits"] else "no") if quant["complete"] else "shards missing"
+    fits = FITS.get(quant["verdict"], "no") if quant["complete"] else "shards missing"
     return (
         quant["quant"],
         human.size(quant["size"]),
@@ -43,3 +45,11 @@ def row(quant: Record) -> tuple[str, ...]:
         human.size(quant["needed"]),
         fits,
     )
+
+
+def machine(free: Record) -> str:
+    ram = f"{human.size(free['ram'])} of RAM available"
+    if not free["cards"]:
+        return f"{ram} and no GPU"
+    gpus = f"{free['cards']} GPU{'s' * (free['cards'] > 1)}"
+    return f"{ram}, and {human.size(free['vram'])} of VRAM on {gpus}, which this version does not use"

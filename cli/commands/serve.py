@@ -31,7 +31,7 @@ FLAGS = {
     "TLS_KEY": ("FILE", "The certificate's private key, if its own file has none."),
     "ACCESS_LOG": ("FILE", "Write a line of JSON about each request; - is standard error."),
     "DATABASE_URL": ("URL", "PostgreSQL in place of the SQLite file in the home."),
-    "PULL_CONNECTIONS": ("N", "Files that are fetched at once.  [default: 4]"),
+    "PULL_CONNECTIONS": ("N", "Connections that fetch at once, of all pulls together.  [default: 4]"),
     "PULL_RATE": ("BYTES", "Most bytes a second of all pulls together: 500K, 20M."),
     "GGUF_PATH": ("PATH", "Register this GGUF file or folder of shards at start, load it, and keep it in memory."),
     "MODEL_PATH": ("FOLDER", "The original repository's configuration of the model in --gguf-path."),

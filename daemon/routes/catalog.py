@@ -39,11 +39,11 @@ async def quants(request: web.Request) -> web.Response:
             size=row.size,
             bits=row.bits,
             needed=row.fit.needed,
-            available=row.fit.available,
-            fits=row.fit.fits,
+            verdict=row.fit.verdict,
             complete=row.complete,
             files=list(row.files),
         )
         for row in found.rows
     ]
-    return replies.json(pulls.Quants(found.repo, found.source, found.architecture, rows))
+    machine = pulls.Machine(found.machine.ram, found.machine.vram, found.machine.cards)
+    return replies.json(pulls.Quants(found.repo, found.source, found.architecture, machine, rows))

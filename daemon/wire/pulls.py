@@ -29,10 +29,15 @@ class Status(msgspec.Struct, omit_defaults=True):
 
 
 class DownloadRequest(msgspec.Struct):
-    """Of POST /api/downloads: what is to become of an unfinished one."""
+    """Of POST /api/downloads: what is to become of an unfinished one; or `limit`, which changes those of all.
+
+    `rate` is bytes a second, a number or text such as "20M"; 0 is none.
+    """
 
     model: str = ""
     action: str = ""
+    rate: int | str | None = None
+    connections: int | None = None
 
 
 class DownloadState(msgspec.Struct, omit_defaults=True):
@@ -45,7 +50,11 @@ class DownloadState(msgspec.Struct, omit_defaults=True):
 
 
 class Downloads(msgspec.Struct):
+    """`rate` is bytes a second of all together, 0 where it is not limited."""
+
     downloads: list[DownloadState]
+    rate: int
+    connections: int
 
 
 class FoundRepo(msgspec.Struct):
@@ -61,22 +70,30 @@ class Search(msgspec.Struct):
 
 
 class Quant(msgspec.Struct):
-    """`bits` per weight; `needed` and `available` bytes of memory."""
+    """`bits` per weight; `needed` bytes of memory; `verdict` is "fits", "streams" (from the disk) or "too large"."""
 
     quant: str
     size: int
     bits: float | None
     needed: int
-    available: int
-    fits: bool
+    verdict: str
     complete: bool
     files: list[str]
+
+
+class Machine(msgspec.Struct):
+    """Free bytes of memory, and of that on so many graphics cards."""
+
+    ram: int
+    vram: int
+    cards: int
 
 
 class Quants(msgspec.Struct):
     repo: str
     source: str
     architecture: str | None
+    machine: Machine
     quants: list[Quant]
 
 

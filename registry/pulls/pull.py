@@ -16,12 +16,12 @@ from ktd.registry.errors import (
     ModelNotFound,
     PullError,
 )
+from ktd.registry.fit import Probe, fit
 from ktd.registry.names import ModelName
 from ktd.registry.pulls import preflight
 from ktd.registry.pulls.configuration import fetch_bundle
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import Journal, Request
-from ktd.registry.pulls.preflight import Memory
 from ktd.registry.pulls.relay import Source, disk_error
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Reference, Stamp
@@ -64,7 +64,7 @@ class Means:
     journal: Journal
     hubs: Hubs
     fetch: Fetch
-    memory: Memory
+    probe: Probe
     busy: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @property
@@ -141,8 +141,8 @@ class Pull:
                 f"{variant.label}: {gigabytes(variant.size)} in {len(files)} file{'s' * (len(files) > 1)} from "
                 f"{place.hub.label}, {gigabytes(missing)} to fetch, {gigabytes(free)} free"
             )
-            fit = preflight.fit(variant.size, header.metadata if header else None, means.memory())
-            self.before.append(str(fit))
+            machine = await asyncio.to_thread(means.probe)
+            self.before.append(str(fit(variant.size, header.metadata if header else None, machine)))
         bundle = await self._bundle(place, header)
         self.files = files
         return bundle

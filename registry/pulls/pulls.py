@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ktd.registry.errors import PullStopped
+from ktd.registry.fit import Probe
 from ktd.registry.names import ModelName
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import FAILED, PAUSED, STOPPED, Journal, Request, Unfinished
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.pulls.preflight import Memory
 from ktd.registry.pulls.pull import FileProgress, Means, Pull
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources.hubs import Hubs
@@ -60,11 +60,11 @@ class Shared:
 class Pulls:
     """Its methods may be called from any thread; `follow` from any event loop."""
 
-    def __init__(self, registry: Registry, hubs: Hubs, memory: Memory, limits: Limits) -> None:
+    def __init__(self, registry: Registry, hubs: Hubs, probe: Probe, limits: Limits) -> None:
         self._registry = registry
         self._hubs = hubs
-        self._memory = memory
-        self._limits = limits
+        self._probe = probe
+        self.limits = limits  # may be changed at any time
         self._running: dict[str, Shared] = {}
         self._stopping = False
         self._lock = threading.Lock()
@@ -221,8 +221,8 @@ class Pulls:
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> Means:
         async def make() -> Means:
-            fetch = Fetch(self._limits, ThreadPoolExecutor(self._limits.connections + 1, "fetch"))
-            return Means(self._registry, self._journal, self._hubs, fetch, self._memory)
+            fetch = Fetch(self.limits, ThreadPoolExecutor(THREADS, "fetch"))
+            return Means(self._registry, self._journal, self._hubs, fetch, self._probe)
 
         return asyncio.run_coroutine_threadsafe(make(), loop).result()
 

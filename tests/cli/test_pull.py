@@ -30,7 +30,7 @@ def hub(tmp_path) -> Iterator[FakeHub]:
     with FakeHub() as hub:
         hub.repos["unsloth/DeepSeek-R1-GGUF"] = r1(tmp_path)
         hub.repos["deepseek-ai/DeepSeek-R1"] = BASE
-        hub.repos["ns/Big-GGUF"] = Repo(big("Big-Q8_0.gguf").files | big("Big-Q4_K_M.gguf", 1).files)
+        hub.repos["ns/Big-GGUF"] = Repo(big("Big-Q8_0.gguf", 12).files | big("Big-Q4_K_M.gguf", 1).files)
         yield hub
 
 
@@ -45,6 +45,10 @@ class Daemon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.ktd = CommandLine(home, self.url)
         self.ktd.env |= {"HF_ENDPOINT": hub.url, "MODELSCOPE_DOMAIN": hub.url}
+        self.ktd.env["PATH"] = f"{home.parent}:{self.ktd.env.get('PATH', os.defpath)}"
+        tool = home.parent / "nvidia-smi"  # stands in for NVIDIA's own
+        tool.write_text("#!/bin/sh\necho 'NVIDIA H200, 143771, 143105'\n")
+        tool.chmod(0o755)
         self.process: subprocess.Popen[str]
 
     def start(self) -> None:
@@ -82,8 +86,9 @@ def test_pull_and_what_belongs_to_it(daemon, hub):
     assert pulled.returncode == 0, pulled.stderr
     lines = pulled.stderr.splitlines()
     assert lines[0] == "pulling manifest"
-    assert lines[1].startswith("UD-IQ1_S: 1312 B in 3 files from Hugging Face, 1312 B to fetch, ")
-    assert re.match(r"(fits|TOO LARGE for) this machine: about 26\d MB of memory needed, ", lines[2])
+    assert lines[1].startswith("UD-IQ1_S: 1376 B in 3 files from Hugging Face, 1376 B to fetch, ")
+    verdict = r"(fits|TOO LARGE for) this machine: about 26\d MB of memory needed, .* of RAM .* 150 GB of VRAM on 1 GPU"
+    assert re.match(verdict, lines[2])
     assert lines[-3:] == ["verifying sha256 digest", "writing manifest", "success"]
     assert [line.split()[-1] for line in lines[3:6]] == [
         f"{STEM}/{STEM}-0000{number}-of-00003.gguf" for number in (1, 2, 3)
@@ -92,7 +97,8 @@ def test_pull_and_what_belongs_to_it(daemon, hub):
     unknown = ktd("pull", "ns/Big-GGUF:Q6_K")
     assert (unknown.returncode, "Error: ns/Big-GGUF has no Q6_K; it has:" in unknown.stderr) == (1, True)
     table = ktd("quants", "ns/Big-GGUF").stdout.splitlines()
-    assert [line.split()[0] for line in table] == ["QUANT", "Q4_K_M", "Q8_0"]
+    assert [line.split()[0] for line in table[:3]] == ["QUANT", "Q4_K_M", "Q8_0"]
+    assert "150 GB of VRAM on 1 GPU" in table[-1]
     found = json.loads(ktd("search", "deepseek", "--json").stdout)
     assert {one["source"] for one in found} == {"huggingface", "modelscope"}
     assert ktd("downloads").stdout.split() == ["NAME", "STATE", "DONE", "SIZE", "SINCE"]
@@ -100,7 +106,7 @@ def test_pull_and_what_belongs_to_it(daemon, hub):
 
 def test_killed_anywhere_nothing_is_lost_and_nothing_half_there(daemon, hub):
     """Rows and files agree after every SIGKILL, and each attempt goes on where the one before was killed."""
-    hub.pace = 0.002  # four MiB take half a second
+    hub.pace = 0.002  # twelve MiB over four connections take half a second
     dice, record = random.Random(7), None
     size = len(hub.repos["ns/Big-GGUF"].files["Big-Q8_0.gguf"])
     for _ in range(3):
@@ -117,7 +123,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_half_there(daemon, hub):
         record = registry.present(BIG)
     assert record.files[0].read_bytes() == hub.repos["ns/Big-GGUF"].files["Big-Q8_0.gguf"]
     assert hub.sent < 3 * size  # beginning anew each time would have cost more
-    assert daemon.get("/api/downloads") == {"downloads": []}
+    assert daemon.get("/api/downloads")["downloads"] == []
 
 
 def agree(home: Path) -> None:
@@ -152,6 +158,8 @@ def test_whoever_stops_it_the_next_one_goes_on(daemon, hub):
     [stopped] = daemon.get("/api/downloads")["downloads"]
     assert 0 < stopped["completed"] < stopped["total"]
     hub.pace = 0
+    limited = daemon.ktd("downloads", "--rate", "500M", "--connections", "2")
+    assert limited.stdout == "500 MB a second, over 2 connections\n", limited.stderr
     assert daemon.ktd("downloads", "resume", BIG).returncode == 0
     wait(lambda: BIG in {model["name"] for model in daemon.get("/api/tags")["models"]})
     assert hub.fetched("Big-Q8_0.gguf")[-1].range.startswith("bytes=")

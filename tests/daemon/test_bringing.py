@@ -212,9 +212,20 @@ async def test_quants_search_and_downloads(served, hub):
     searched = await served.get("/api/search?query=deepseek")
     assert {repo["repo"] for repo in searched["repos"]} == {"unsloth/DeepSeek-R1-GGUF", "deepseek-ai/DeepSeek-R1"}
     assert ({repo["source"] for repo in searched["repos"]}, searched["problems"]) == ({"huggingface", "modelscope"}, [])
-    assert await served.get("/api/downloads") == {"downloads": []}
+    assert found["machine"]["ram"] > 0 and row["verdict"] in ("fits", "too large")
+    assert await served.get("/api/downloads") == {"downloads": [], "rate": 0, "connections": 4}
     assert (await served.post("/api/downloads", {"model": "x", "action": "pause"}))[0] == 404
     assert (await served.post("/api/downloads", {"model": "x", "action": "eat"}))[0] == 400
+
+
+async def test_limits_change_while_the_daemon_runs(served):
+    assert (await served.post("/api/downloads", {"action": "limit", "rate": "20M", "connections": 7}))[0] == 200
+    assert await served.get("/api/downloads") == {"downloads": [], "rate": 20_000_000, "connections": 7}
+    for bad in ({"rate": "fast"}, {"rate": -1}, {"connections": 0}, {"rate": 1, "connections": 65}):
+        status, body = await served.post("/api/downloads", {"action": "limit"} | bad)
+        assert (status, next(iter(bad)) in body["error"] or "connections" in body["error"]) == (400, True)
+    assert (await served.post("/api/downloads", {"action": "limit", "rate": 0}))[0] == 200
+    assert await served.get("/api/downloads") == {"downloads": [], "rate": 0, "connections": 7}
 
 
 async def test_verify_and_prune(served):

@@ -9,6 +9,7 @@ from pathlib import Path
 from fake_hub import FakeHub, Repo
 from gguf_writer import RawTensor, small_model, write_shards
 
+from ktd.registry.fit import Machine
 from ktd.registry.names import ModelName
 from ktd.registry.pulls.journal import Request
 from ktd.registry.pulls.limits import Limits
@@ -48,7 +49,7 @@ class Pulling:
         self.pulls = Pulls(
             self.registry,
             Hubs(home, variables),
-            lambda: GB,
+            lambda: Machine(GB, 24 * GB, 1),
             Limits(**({"first_wait": 0.01, "attempts": 3} | limits)),
         )
 
