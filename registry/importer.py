@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktd.engine.gguf import Gguf, GGUFError, SplitName, read_split
@@ -10,6 +11,7 @@ from ktd.registry.bundle import Bundle, read_bundle
 from ktd.registry.details import capabilities, describe, sampling_defaults
 from ktd.registry.errors import ImportRefused
 from ktd.registry.names import ModelName, name_from_file
+from ktd.registry.ollama_store import OllamaModel, find_model
 from ktd.registry.record import Details, Parameter
 from ktd.registry.supported import Supported
 
@@ -28,8 +30,13 @@ class Candidate:
     license: str | None
     parameters: dict[str, Parameter]
     bundle: Bundle | None
+    system: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
+    name: ModelName | None = None  # that it has where it comes from
 
     def default_name(self) -> ModelName:
+        if self.name:
+            return self.name
         split = SplitName.parse(self.files[0])
         return name_from_file(split.prefix if split else self.files[0].name.removesuffix(".gguf"))
 
@@ -37,10 +44,14 @@ class Candidate:
 def read_candidate(paths: Sequence[Path], config: Path | None = None, supported: Supported = ANYTHING) -> Candidate:
     """Read the one model that these files and directories hold; raises `ImportRefused`.
 
-    `config` is a bundle's directory; without it, an imported directory with a config.json is its own bundle.
+    One may be a manifest of Ollama's. `config` is a bundle's directory; without it, an imported directory with a
+    config.json is its own bundle.
     """
     try:
         given = [_absolute(path) for path in paths]
+        if len(given) == 1 and (stored := find_model(given[0])):
+            return _of_ollama(stored, read_candidate(stored.files, config, supported))
+        given = [_current(path) for path in given]
         folder = _absolute(config) if config else _own_bundle(given)
         with _open(_weights(given)) as gguf:
             supported.check(gguf.paths[0], gguf.metadata)
@@ -78,11 +89,28 @@ def _weights(given: Sequence[Path]) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     """The GGUF files nearest to the top of a directory; vision projectors are no models."""
     for depth in range(FOLDERS_DEEP):
-        found = folder.glob("*/" * depth + "*.gguf")
-        files = sorted(path for path in found if not path.name.lower().startswith("mmproj"))
+        found = (path for path in folder.glob("*/" * depth + "*.gguf") if not _is_apart(path.relative_to(folder)))
+        files = sorted(found)
         if files:
             return files
     raise ImportRefused(f"{folder} holds no .gguf file")
+
+
+def _is_apart(path: Path) -> bool:
+    """Vision projectors, and what a hub's tool keeps for itself in hidden folders, half downloads among it."""
+    return path.name.lower().startswith("mmproj") or any(part.startswith(".") for part in path.parts)
+
+
+def _current(path: Path) -> Path:
+    """Of a repository in Hugging Face's cache, which may hold several revisions, the newest that was fetched."""
+    snapshots = path / "snapshots"
+    if not snapshots.is_dir():
+        return path
+    with suppress(OSError):
+        main = snapshots / (path / "refs" / "main").read_text().strip()
+        if main.parent == snapshots and main.is_dir():
+            return main
+    return path
 
 
 def _own_bundle(given: Sequence[Path]) -> Path | None:
@@ -101,6 +129,17 @@ def _open(files: Sequence[Path]) -> Gguf:
         names = ", ".join(path.name for path in files[:8])
         raise ImportRefused(f"these are several models, import them one at a time: {names}")
     return Gguf.open([path for path, _ in sorted(positions.items(), key=lambda item: item[1].number)])
+
+
+def _of_ollama(stored: OllamaModel, candidate: Candidate) -> Candidate:
+    return replace(
+        candidate,
+        parameters=candidate.parameters | stored.parameters,
+        system=stored.system,
+        license=stored.license or candidate.license,
+        messages=stored.messages,
+        name=stored.name,
+    )
 
 
 def _candidate(gguf: Gguf, bundle: Bundle | None) -> Candidate:

@@ -24,25 +24,17 @@ WEIGHTS = "weights"
 
 def manifest_digest(candidate: Candidate, references: Sequence[Reference]) -> str:
     """64 hex digits over all that makes the model answer as it does; equal models have equal digests."""
-    files = [reference.digest for reference in references]
-    return _digest(files, candidate.template, candidate.license, candidate.parameters)
+    return _digest([reference.digest for reference in references], candidate, _objects(candidate.messages))
 
 
-def row_digest(row: Model) -> str:
-    """`manifest_digest` of a model whose texts may have been changed."""
-    extra = {"system": row.system, "messages": row.messages}
-    files = [file.blob.digest for file in row.files]
-    changed = {name: value for name, value in extra.items() if value}
-    return _digest(files, row.template, row.license, row.parameters, **changed)
-
-
-def _digest(files: Sequence[str], template: str | None, license: str | None, parameters: Any, **extra: Any) -> str:
+def _digest(files: Sequence[str], texts: Candidate | Model, messages: list[dict[str, str]]) -> str:
     manifest = {
         "files": [[WEIGHTS, digest] for digest in files],
-        "template": template,
-        "license": license,
-        "parameters": parameters,
+        "template": texts.template,
+        "license": texts.license,
+        "parameters": texts.parameters,
     }
+    extra = {name: value for name, value in (("system", texts.system), ("messages", messages)) if value}
     canonical = json.dumps(manifest | extra, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -56,9 +48,10 @@ def model_row(candidate: Candidate, references: Sequence[Reference]) -> Model:
         details=asdict(candidate.details),
         capabilities=list(candidate.capabilities),
         template=candidate.template,
+        system=candidate.system,
         license=candidate.license,
         parameters=candidate.parameters,
-        messages=[],
+        messages=_objects(candidate.messages),
     )
 
 
@@ -81,9 +74,13 @@ def changed(row: Model, changes: Changes) -> Model:
     made.license = row.license if changes.license is None else changes.license
     made.parameters = row.parameters | changes.parameters
     if changes.messages is not None:
-        made.messages = [{"role": role, "content": text} for role, text in changes.messages]
-    made.digest = row_digest(made)
+        made.messages = _objects(changes.messages)
+    made.digest = _digest([file.blob.digest for file in made.files], made, made.messages)
     return made
+
+
+def _objects(messages: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role, text in messages]
 
 
 def name_columns(name: ModelName) -> dict[str, Any]:

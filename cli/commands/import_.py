@@ -27,8 +27,11 @@ def command(paths: tuple[Path, ...], name: str | None, config: Path | None) -> N
       ktd import R1-00001-of-00009.gguf    one shard stands for all nine
       ktd import ~/models/DeepSeek-R1/     a folder with one model in it
       ktd import v3.gguf --config DeepSeek-V3/
+      ktd import ~/.cache/huggingface/hub/models--unsloth--DeepSeek-R1-GGUF/
+      ktd import ~/.ollama/models/manifests/registry.ollama.ai/library/deepseek-r1/671b
 
-    A --config folder holds config.json, tokenizer.json and their like; it refines what the GGUF says.
+    Folders of LM Studio and `modelscope download` work like any other; a manifest in Ollama's store stands for the
+    model it names, with its parameters and system prompt. A --config folder holds config.json, tokenizer.json and their like; it refines what the GGUF says.
     """
     files = [str(existing(path)) for path in paths]
     bundle = str(existing(config)) if config else None

@@ -1,7 +1,10 @@
 """What can become a model, and how the rest is refused."""
 
+import hashlib
+import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from gguf_writer import STRING, RawGguf, small_model, write_shards
@@ -14,6 +17,12 @@ def refused(registry, *paths, match):
     with pytest.raises(ImportRefused, match=match):
         registry.import_files(paths)
     assert registry.list() == []
+
+
+def refused_too(registry, *paths, match):
+    """Refused, whatever is there already."""
+    with pytest.raises(ImportRefused, match=match):
+        registry.import_files(paths)
 
 
 def test_not_a_model(registry, tmp_path):
@@ -91,9 +100,115 @@ def test_one_model_at_a_time(registry, tmp_path):
     assert registry.import_files([one, one]).files == (one,)
 
 
-def test_a_hubs_cache(registry, tmp_path):
-    shards = write_shards(tmp_path / "models--x--y" / "snapshots" / "0123abc" / "UD-IQ1_S", 3)
-    assert registry.import_files([tmp_path / "models--x--y"]).files == tuple(shards)
+def linked(target: Path, link: Path) -> Path:
+    """A relative link, as hubs' caches have them."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.relpath(target, link.parent))
+    return link
+
+
+def test_hugging_faces_cache(registry, tmp_path):
+    """Snapshots of links into blobs; of several revisions the one that refs/main names, with its configuration."""
+    repo = tmp_path / "hub" / "models--unsloth--DeepSeek-R1-GGUF"
+    shards = write_shards(repo / "blobs", 3, "DeepSeek-R1-UD-IQ1_S")
+    blobs = {
+        shard.name: shard.rename(shard.with_name(hashlib.sha256(shard.read_bytes()).hexdigest())) for shard in shards
+    }
+    (repo / "blobs" / "config").write_text('{"hidden_size": 32}')
+    for revision in ("0123abc", "4567def"):
+        snapshot = repo / "snapshots" / revision
+        links = [linked(blob, snapshot / "DeepSeek-R1-UD-IQ1_S" / name) for name, blob in blobs.items()]
+        linked(repo / "blobs" / "config", snapshot / "config.json")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("4567def")
+    for given in (repo, snapshot, links[0].parent, links[1]):
+        record = registry.import_files([given])
+        assert record.files == tuple(links)
+        assert str(record.name) == "DeepSeek-R1-UD-IQ1_S:latest"
+    assert registry.import_files([repo]).bundle == snapshot
+    (repo / "refs" / "main").write_text("../../../elsewhere")
+    refused_too(registry, repo, match="several models")
+
+
+def test_lm_studios_folders(registry, tmp_path):
+    model = tmp_path / ".lmstudio" / "models" / "unsloth" / "DeepSeek-V2-Lite-GGUF"
+    model.mkdir(parents=True)
+    file = small_model().write(model / "DeepSeek-V2-Lite-Q4_K_M.gguf")
+    small_model("clip").write(model / "mmproj-model-f16.gguf")
+    for given in (model, file, model.parent):
+        assert registry.import_files([given]).files == (file,)
+
+
+def test_folders_of_modelscope_download(registry, tmp_path):
+    repo = tmp_path / "unsloth" / "DeepSeek-R1-GGUF"
+    shards = write_shards(repo / "UD-IQ1_S", 3, "DeepSeek-R1-UD-IQ1_S")
+    (repo / "configuration.json").write_text("{}")
+    (repo / "config.json").write_text('{"hidden_size": 32}')
+    (repo / ".msc").write_bytes(b"")
+    (repo / "._____temp").mkdir()
+    (repo / "._____temp" / "DeepSeek-R1-Q4_K_M-00001-of-00009.gguf").write_bytes(b"half of it")
+    record = registry.import_files([repo])
+    assert (record.files, record.bundle) == (tuple(shards), repo)
+
+
+def ollama_store(folder: Path) -> Path:
+    """A store as Ollama's own; returns the manifest of its one model."""
+    layers = []
+
+    def layer(kind: str, raw: bytes) -> None:
+        digest = hashlib.sha256(raw).hexdigest()
+        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        (folder / "blobs" / f"sha256-{digest}").write_bytes(raw)
+        layers.append({"mediaType": f"application/vnd.ollama.image.{kind}", "digest": f"sha256:{digest}"})
+
+    layer("model", small_model().build())
+    layer("template", b"{{ .Prompt }}")
+    layer("system", "Du bist nützlich.".encode())
+    layer("license", b"MIT")
+    layer("params", b'{"temperature": 0.25, "stop": ["<a>", "<b>"], "num_gqa": 8}')
+    layer("messages", b'[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]')
+    manifest = folder / "manifests" / "registry.ollama.ai" / "library" / "deepseek-r1" / "671b"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": layers}))
+    return manifest
+
+
+def test_ollamas_own_store(registry, tmp_path):
+    manifest = ollama_store(tmp_path / "models")
+    for given in (manifest, tmp_path / "models"):
+        record = registry.import_files([given])
+        assert str(record.name) == "deepseek-r1:671b"
+        assert record.files[0].parent == tmp_path / "models" / "blobs"
+        assert (record.system, record.license) == ("Du bist nützlich.", "MIT")
+        assert record.parameters == {"temperature": 0.25, "stop": ["<a>", "<b>"]}
+        assert record.messages == (("user", "hi"), ("assistant", "yo"))
+        assert registry.present("deepseek-r1:671b") == record
+    assert registry.import_files([record.files[0]], "bare").system is None
+    assert registry.import_files([manifest], "mine").digest == record.digest != registry.find("bare").digest
+
+
+def test_a_store_of_several_is_told_by_name(registry, tmp_path):
+    manifest = ollama_store(tmp_path / "models")
+    other = manifest.with_name("7b")
+    other.write_text(manifest.read_text())
+    refused(registry, tmp_path / "models", match=rf"2 models; import one by its manifest:\n  {manifest}\n  {other}")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "is not a manifest"),
+        ('{"layers": 1}', "is not a manifest"),
+        ('{"layers": [1, {}]}', "names no model file"),
+        ('{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:../../x"}]}', "digest"),
+        (" " * (1 << 20) + "{}", "more than 1048576 bytes"),
+    ],
+)
+def test_manifests_that_lead_nowhere(registry, tmp_path, text, match):
+    manifest = ollama_store(tmp_path / "models")
+    manifest.write_text(text)
+    refused(registry, manifest, match=match)
 
 
 def test_projectors_are_passed_over(registry, tmp_path):
