@@ -31,7 +31,8 @@ def command(paths: tuple[Path, ...], name: str | None, config: Path | None) -> N
       ktd import ~/.ollama/models/manifests/registry.ollama.ai/library/deepseek-r1/671b
 
     Folders of LM Studio and `modelscope download` work like any other; a manifest in Ollama's store stands for the
-    model it names, with its parameters and system prompt. A --config folder holds config.json, tokenizer.json and their like; it refines what the GGUF says.
+    model it names, with its parameters and system prompt. A --config folder holds config.json, tokenizer.json and
+    their like; it refines what the GGUF says.
     """
     files = [str(existing(path)) for path in paths]
     bundle = str(existing(config)) if config else None

@@ -48,6 +48,12 @@ class Line:
         self.pace = Pace(limits)
         self.connections = Slots(lambda: limits.connections)
         self.pieces = Slots(lambda: 2 * limits.connections)  # in memory: some may wait for one that comes late
+        self.relays = 0  # that run
+
+    @property
+    def share(self) -> int:
+        """Pieces that each relay may have under way, so that all files grow alike."""
+        return max(1, 2 * self.limits.connections // max(1, self.relays))
 
 
 class NoRanges(Exception):
@@ -85,6 +91,7 @@ class Relay:
 
         Raises `PullError`.
         """
+        self._line.relays += 1
         try:
             try:
                 await self._bring_all()
@@ -97,6 +104,8 @@ class Relay:
             with suppress(PullError):
                 await self._settle()
             raise
+        finally:
+            self._line.relays -= 1
 
     def _begin(self) -> None:
         self._here = self._next = self._partial.received  # bytes that have come; where the next piece begins
@@ -106,31 +115,26 @@ class Relay:
         """The first failure stops the others."""
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(1 if self._alone else 2 * self._line.limits.connections):
-                    group.create_task(self._bring())
+                self._staff(group)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    async def _bring(self) -> None:
-        """One piece after the other, until none is left."""
-        while self._next < self._partial.size:
-            async with self._line.pieces:
-                piece = self._take()
-                if piece is None:
-                    return
-                async with self._line.connections:
-                    await self._fetch(piece)
-                if self._is_first(piece):
-                    await self._settle()
-                await piece.written.wait()
+    def _staff(self, group: asyncio.TaskGroup) -> None:
+        """Have as many pieces brought as may be; each that is done looks for more."""
+        while self._next < self._partial.size and len(self._pieces) < (1 if self._alone else self._line.share):
+            start, size = self._next, self._partial.size
+            self._next = size if self._alone else min(start + self._length, size)
+            self._pieces.append(Piece(start, self._next, start))
+            group.create_task(self._bring(group, self._pieces[-1]))
 
-    def _take(self) -> Piece | None:
-        start, size = self._next, self._partial.size
-        if start >= size:
-            return None
-        self._next = size if self._alone else min(start + self._length, size)
-        self._pieces.append(Piece(start, self._next, start))
-        return self._pieces[-1]
+    async def _bring(self, group: asyncio.TaskGroup, piece: Piece) -> None:
+        async with self._line.pieces:
+            async with self._line.connections:
+                await self._fetch(piece)
+            if self._is_first(piece):
+                await self._settle()
+            await piece.written.wait()
+        self._staff(group)
 
     async def _fetch(self, piece: Piece) -> None:
         """All of a piece, in as many attempts as bring something."""
