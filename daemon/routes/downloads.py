@@ -4,9 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from ktd.daemon import keys, replies
+from ktd.daemon import keys, replies, values
 from ktd.daemon.errors import BadRequest
-from ktd.daemon.settings import byte_count
 from ktd.daemon.wire import pulls, to_ollama
 from ktd.daemon.wire.decode import decode
 from ktd.registry.errors import InvalidName
@@ -48,7 +47,7 @@ def _limit(limits: Limits, body: pulls.DownloadRequest) -> None:
         raise BadRequest(f"connections must be a number from 1 to {MOST_CONNECTIONS}")
     if body.rate is not None:
         try:
-            limits.rate = byte_count(str(body.rate)) or None
+            limits.rate = values.rate(str(body.rate))
         except ValueError as error:
             raise BadRequest(f"rate is {error}") from error
     if body.connections is not None:
