@@ -20,14 +20,15 @@ def arguments(text: str) -> dict[str, Any] | None:
 
 def values(text: str) -> Iterator[Any]:
     """The JSON values that the text begins with, one after the other."""
-    text = text.strip(_BETWEEN)
-    while text:
+    text, at = text.strip(_BETWEEN), 0
+    while at < len(text):
         try:
-            value, end = _DECODER.raw_decode(text)
+            value, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             return
         yield value
-        text = text[end:].lstrip(_BETWEEN)
+        while at < len(text) and text[at] in _BETWEEN:
+            at += 1
 
 
 def call(value: object) -> ToolCall | None:

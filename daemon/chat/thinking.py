@@ -1,10 +1,15 @@
 """Thinking: whether an answer begins within a thought, and how one is prevented where the template cannot."""
 
+import re
+
 from ktd.daemon.chat.chat import Chat
 from ktd.daemon.chat.format import Tags
 from ktd.daemon.chat.formats import harmony
 from ktd.daemon.chat.style import Style
 from ktd.daemon.chat.variables import begun
+
+# How templates ask whether to think: Jinja's, and Go's.
+_SWITCH = re.compile(r"thinking|\.(Is)?Think")
 
 
 def opened(prompt: str, chat: Chat, tags: Tags | None) -> bool:
@@ -26,5 +31,4 @@ def settled(prompt: str, chat: Chat, style: Style, template: str) -> str:
     empty = f"{style.thought.opening}\n\n{style.thought.closing}\n\n"
     if prompt.rstrip().endswith(style.thought.opening):
         return prompt.rstrip().removesuffix(style.thought.opening) + empty
-    knows = "thinking" in template  # `thinking` or `enable_thinking`
-    return prompt if knows else prompt + empty
+    return prompt if _SWITCH.search(template) else prompt + empty

@@ -210,3 +210,34 @@ def test_go_is_told_from_jinja(template: str) -> None:
     assert is_go(template)
     assert not is_go("{% for m in messages %}{{ m.content }}{% endfor %}")
     assert not is_go("{{ bos_token }}{{ messages[0].content }}")
+
+
+CREATED = (
+    "{{ if .System }}{{ .System }}{{ end }}<｜User｜>{{ .Prompt }}<｜Assistant｜>{{ .Response }}<｜end▁of▁sentence｜>"
+)
+
+
+async def test_a_created_model_has_its_own_template(daemon: Any) -> None:
+    status, _ = await daemon.post(
+        "/api/create", {"model": "mine", "from": "demo", "template": CREATED, "stream": False}
+    )
+    assert status == 200
+    shown = (await daemon.post("/api/show", {"model": "mine"}))[1]
+    assert shown["template"] == CREATED and "tools" not in shown["capabilities"]
+    daemon.engine.answer = ["4", "2"]
+    status, answer = await daemon.post(
+        "/api/chat", {"model": "mine", "messages": [said("user", "a"), said("assistant", "b"), said("user", "c")],
+                      "stream": False}
+    )  # fmt: skip
+    assert (status, answer["message"]["content"]) == (200, "42")
+    assert (
+        daemon.engine.prompts[-1].text == "<｜User｜>a<｜Assistant｜>b<｜end▁of▁sentence｜><｜User｜>c<｜Assistant｜>"
+    )
+
+
+async def test_what_cannot_be_run_is_refused_when_it_is_created(daemon: Any) -> None:
+    body = {"model": "mine", "from": "demo", "template": "{{ range .Messages }}{{ html .Content }}{{ end }}"}
+    status, answer = await daemon.post("/api/create", body)
+    assert (status, answer["error"]) == (
+        400, "the template cannot be run: line 1: function 'html' is not supported"
+    )  # fmt: skip
