@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import aiohttp
 import anthropic
 import openai
 import pytest
 from pydantic import BaseModel
+
+from ktd.daemon.chat.formats import harmony
+from ktd.daemon.chat.style import FORMATS
 
 ASK: Any = [{"role": "user", "content": "What is 12 + 30?"}]
 WILD: Any = {"temperature": 2, "top_p": 1, "max_tokens": 400}
@@ -151,3 +155,25 @@ async def test_choices_that_make_no_sense(daemon: Any, change: Any, text: str) -
         "/v1/chat/completions", {"model": "demo", "messages": ASK, "tools": TOOLS} | change
     )
     assert (status, text in answer["error"]["message"]) == (400, True), answer
+
+
+PLAIN = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{% endif %}"
+ENDINGS = ["<｜Assistant｜>{# " + " ".join(each.marks) + " #}" for each in FORMATS]
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, "<|start|>assistant{# " + " ".join(harmony.MARKS) + " #}"])
+async def test_calls_are_forced_in_every_format(
+    ending: str, http: aiohttp.ClientSession, openai_client: openai.AsyncOpenAI
+) -> None:
+    """The demo model under a template with the marks of another family."""
+    body = {"model": "other", "from": "demo", "template": PLAIN + ending, "stream": False}
+    async with http.post("/api/create", json=body) as reply:
+        assert reply.status == 200
+    done = await openai_client.chat.completions.create(
+        model="other", messages=ASK, tools=TOOLS, tool_choice="required", parallel_tool_calls=False,
+        reasoning_effort="none", seed=1, **WILD,
+    )  # fmt: skip
+    (call,) = done.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert RECORDS[call.function.name].model_validate_json(call.function.arguments)
+    assert done.choices[0].message.content is None
