@@ -113,13 +113,14 @@ class Jobs:
         chunks = self.scheduler.plan()
         if not chunks:
             return []
+        began = time.monotonic()
         try:
             logits, states = self._forward(chunks)
         except Exception as error:  # whatever it was, the worker goes on without these jobs
             traceback.print_exc()
             failed = [self._fail(job, "engine", str(error)) for job in self._jobs(chunks)]
             return [*failed, *self._embedder.fail(chunks, str(error))]
-        self.scheduler.computed(chunks)
+        self.scheduler.computed(chunks, time.monotonic() - began)
         chosen = self._jobs(chunk for chunk in chunks if chunk.chooses)
         records = [record for job, row in zip(chosen, logits, strict=True) for record in self._advance(job, row)]
         return [*records, *self._embedder.computed(chunks, states)]

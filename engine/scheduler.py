@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktd.engine.batch import Batch
+from ktd.engine.pace import Pace
 from ktd.engine.pages import PagePool
 from ktd.engine.prefix import PrefixCache
 from ktd.engine.sequence import Sequence
@@ -45,16 +46,16 @@ class Chunk:
 
 
 class Scheduler:
-    """Every step computes the newest token of each answer, then as much of the prompts as `budget` allows.
+    """Every step computes the newest token of each answer, then as much of the prompts as the pace allows.
 
     A sequence starts when the pages of all its known tokens are there, and takes one page at a time from then
     on. When pages run out the latest arrival gives its own back and starts over later with the answer it has.
     """
 
-    def __init__(self, pool: PagePool, budget: int, parallel: int | None = None) -> None:
+    def __init__(self, pool: PagePool, most: int, parallel: int | None = None) -> None:
         self.pool = pool
         self.prefixes = PrefixCache(pool)
-        self.budget = budget
+        self.pace = Pace(most)
         self.parallel = parallel  # most sequences that run; None: as many as the pool holds
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in order of arrival
@@ -78,7 +79,7 @@ class Scheduler:
     def plan(self) -> list[Chunk]:
         """The chunks of the next step; empty only when idle."""
         chunks = self._decode_chunks()
-        room = self.budget - len(chunks)
+        room = self.pace.room(len(chunks)) - len(chunks)
         while room and (sequence := self._next_prompt(chunks)) is not None:
             chunk = _prompt_chunk(sequence, room)
             if sequence.whole and not chunk.last:
@@ -87,8 +88,9 @@ class Scheduler:
             room -= chunk.end - chunk.begin
         return chunks
 
-    def computed(self, chunks: Items[Chunk]) -> None:
+    def computed(self, chunks: Items[Chunk], seconds: float) -> None:
         """The step is done: its tokens are in the cache, and full pages are there for everyone."""
+        self.pace.took(sum(chunk.end - chunk.begin for chunk in chunks), seconds)
         for chunk in chunks:
             chunk.sequence.computed = chunk.end
             if chunk.sequence.pooling is None:
@@ -97,7 +99,7 @@ class Scheduler:
     def _decode_chunks(self) -> list[Chunk]:
         chunks: list[Chunk] = []
         for sequence in list(self.running):
-            if sequence.decoding and len(chunks) < self.budget and self._grow(sequence):
+            if sequence.decoding and len(chunks) < self.pace.most and self._grow(sequence):
                 chunks.append(_prompt_chunk(sequence, 1))
         return chunks
 

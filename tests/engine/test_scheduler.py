@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktd.engine.batch import Batch
+from ktd.engine.pace import GUESS, PATIENCE
 from ktd.engine.pages import PagePool
 from ktd.engine.scheduler import Chunk, Scheduler, batch_of
 from ktd.engine.sequence import Sequence
@@ -59,9 +60,9 @@ class Run:
 
     def step(self) -> list[Chunk]:
         chunks = self.scheduler.plan()
-        assert chunks and sum(chunk.end - chunk.begin for chunk in chunks) <= self.scheduler.budget
+        assert chunks and sum(chunk.end - chunk.begin for chunk in chunks) <= self.scheduler.pace.most
         tokens = self.cache.compute(batch_of(chunks, PAGE), chunks)
-        self.scheduler.computed(chunks)
+        self.scheduler.computed(chunks, 1e-9)
         for chunk, token in zip([chunk for chunk in chunks if chunk.last], tokens, strict=True):
             self._advance(chunk.sequence, token)
         self.steps += 1
@@ -269,3 +270,18 @@ def test_no_more_run_at_once_than_allowed() -> None:
         run.step()
         assert len(run.scheduler.running) <= 2
     assert run.widest == 2
+
+
+def test_a_long_prompt_beside_an_answer_is_read_at_the_pace_of_the_machine() -> None:
+    scheduler = Scheduler(PagePool(1000, PAGE), 1000)
+    answering, reading = Sequence([1, 2], 2), Sequence([1] * 3000, 3000)
+    scheduler.add(answering)
+    scheduler.computed(scheduler.plan(), 1e-9)
+    answering.tokens.append(3)
+    scheduler.add(reading)
+    scheduler.computed(scheduler.plan(), GUESS * PATIENCE / 100)  # a hundred tokens in the time that others wait
+    answering.tokens.append(4)
+    widths = [chunk.end - chunk.begin for chunk in scheduler.plan()]
+    assert widths == [1, pytest.approx(100, abs=2)]
+    scheduler.remove(answering)
+    assert [chunk.end - chunk.begin for chunk in scheduler.plan()] == [1000]
