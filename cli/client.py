@@ -127,6 +127,8 @@ class Client:
                 yield reply
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no daemon answers at {self.url}: {error.strerror or error}") from None
+        except aiohttp.ClientPayloadError:
+            raise Interrupted(f"the daemon at {self.url} ended in the middle of its answer") from None
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise Interrupted(f"the daemon at {self.url} broke off: {error or type(error).__name__}") from None
 

@@ -1,6 +1,6 @@
 """Journal: pulls and downloads in the database, for the next process to go on with. For any thread."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -93,14 +93,17 @@ class Journal:
             row.name, row.request = _whole_name(request.name), request.facts()
             row.state, row.error, row.updated_at = RUNNING, None, now
 
-    def plan(self, name: ModelName, source: str, listing: Listing, files: Iterable[HubFile]) -> None:
-        """Replace what is known of a pull's files on their way by these."""
+    def plan(
+        self, name: ModelName, source: str, listing: Listing, files: Iterable[HubFile], here: Collection[str] = ()
+    ) -> None:
+        """Replace what is known of a pull's files on their way by these; `here` are digests that need not come."""
         with self._database.write() as session:
             session.execute(delete(Download).where(Download.key == name.key, Download.state == WANTED))
             for file in files:
                 row = _download(session, source, listing, file)
                 if row.digest != f"sha256:{file.sha256}":
-                    row.checksums, row.state = None, WANTED
+                    row.checksums = None
+                row.state = HERE if file.sha256 in here else WANTED
                 row.key, row.digest, row.size = name.key, f"sha256:{file.sha256}", file.size
 
     def arrived(self, source: str, listing: Listing, file: HubFile, checksums: bytes) -> None:

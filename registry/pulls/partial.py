@@ -16,6 +16,7 @@ from types import TracebackType
 
 PIECE = 16 << 20  # bytes under one checksum
 READ = 4 << 20
+SPARE = 1 << 20  # bytes
 
 Advance = Callable[[int], None]  # bytes here now
 
@@ -103,6 +104,10 @@ class Partial:
             count = os.pwrite(self._file.fileno(), view, self.received)
             self._hash(view[:count])
             view = view[count:]
+
+    def give_back(self) -> None:
+        """Free the end of the file on a full disk: the database must still be able to note how far it came."""
+        os.ftruncate(self._file.fileno(), max(0, self.received - SPARE))
 
     def restart(self) -> None:
         """Forget all that is here."""

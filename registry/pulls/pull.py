@@ -130,7 +130,9 @@ class Pull:
         files = [FileProgress(file.path, file.sha256 or "", file.size) for file in variant.files]
         for progress in files:
             progress.received = await asyncio.to_thread(self._here, progress)
-        await asyncio.to_thread(means.journal.plan, self.request.name, place.hub.name, place.listing, variant.files)
+        here = {file.digest for file in files if file.received == file.size}
+        plan = means.journal.plan
+        await asyncio.to_thread(plan, self.request.name, place.hub.name, place.listing, variant.files, here)
         missing = sum(file.size - file.received for file in files)
         free = preflight.check_space(means.registry.home, missing)
         header = await self._header(place) if missing else None

@@ -217,6 +217,8 @@ class Relay:
             await asyncio.wait([work])  # nobody else may write meanwhile
             raise
         except OSError as error:
+            if is_full(error):
+                self._partial.give_back()
             raise disk_error(error, self._partial.path) from error
 
 
