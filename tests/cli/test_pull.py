@@ -56,7 +56,7 @@ class Daemon:
             [*KTD, "serve"], env=self.ktd.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert self.process.stdout
-        assert "listens on" in self.process.stdout.readline()
+        assert any("listens on" in line for line in self.process.stdout)  # settings that were given come before
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
