@@ -13,6 +13,7 @@ from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.door import LONGEST_BODY, arrival, welcome
+from ktd.daemon.embedder import Embedder
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.guards import Guard
 from ktd.daemon.home import LocalKey
@@ -27,6 +28,7 @@ from ktd.daemon.routes import (
     completions,
     create,
     downloads,
+    embeddings,
     generate,
     health,
     local,
@@ -65,6 +67,8 @@ ROUTES = [
     web.delete("/api/delete", models.delete),
     web.post("/api/generate", generate.generate),
     web.post("/api/chat", chat.chat),
+    web.post("/api/embed", embeddings.embed),
+    web.post("/api/embeddings", embeddings.old_embeddings),
     web.post("/api/tokenize", tokens.tokenize),
     web.post("/api/detokenize", tokens.detokenize),
     web.post("/api/create", create.make),
@@ -84,10 +88,11 @@ ROUTES = [
     web.get("/v1/models/{name:.+}", openai_models.model),
     web.post("/v1/chat/completions", openai_chat.completions),
     web.post("/v1/completions", completions.complete),
+    web.post("/v1/embeddings", embeddings.openai_embeddings),
     web.post("/v1/responses", responses.respond),
     web.post("/v1/messages", messages.messages),
     web.post("/v1/messages/count_tokens", messages.count),
-    *(web.post(path, missing.absent) for path in missing.ABSENT),
+    web.post("/v1/audio/transcriptions", missing.transcriptions),
 ]
 
 
@@ -108,6 +113,7 @@ def application(
     app[keys.HOST] = host
     app[keys.RENDERER] = renderer
     app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer, metrics.answered)
+    app[keys.EMBEDDER] = Embedder(host)
     app[keys.METRICS] = metrics
     app[keys.IMPORTS] = Imports()
     hubs = Hubs(registry.home, os.environ)

@@ -1,9 +1,9 @@
 """The engine as the daemon needs it. `ktd.engine.client.EngineClient` is one; tests have a small fake."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
-from ktd.engine.messages import Delta, Done, Load, Loaded, LoadProgress, Prompt, Sampling
+from ktd.engine.messages import Delta, Done, Embeddings, Load, Loaded, LoadProgress, Prompt, Sampling
 
 
 class Worker(Protocol):
@@ -29,6 +29,12 @@ class Worker(Protocol):
 
     async def detokenize(self, tokens: tuple[int, ...]) -> str:
         """The text of tokens, special ones included. Raises JobFailed or WorkerDied."""
+
+    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True) -> Embeddings:
+        """A vector for each prompt. Cancelling is felt by the worker.
+
+        Raises JobFailed, "prompt_too_long" when one is and must not be truncated; WorkerDied.
+        """
 
     async def close(self) -> None:
         """End the worker and wait until its memory is given back; a second call does nothing."""

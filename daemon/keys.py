@@ -4,6 +4,7 @@ from aiohttp import web
 
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.embedder import Embedder
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
 from ktd.daemon.imports import Imports
@@ -19,6 +20,7 @@ REGISTRY = web.AppKey("registry", Registry)
 HOST = web.AppKey("host", ModelHost)
 RENDERER = web.AppKey("renderer", Renderer)
 ANSWERER = web.AppKey("answerer", Answerer)
+EMBEDDER = web.AppKey("embedder", Embedder)
 METRICS = web.AppKey("metrics", Metrics)
 IMPORTS = web.AppKey("imports", Imports)
 PULLS = web.AppKey("pulls", Pulls)

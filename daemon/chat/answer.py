@@ -114,6 +114,7 @@ class Answerer:
 
 def check(record: ModelRecord, ask: Ask, asked_name: str) -> None:
     """Whether the model can do what is asked. Raises NotSupported, in Ollama's words."""
+    check_generates(record, asked_name, "chat" if isinstance(ask, Chat) else "generate")
     if not isinstance(ask, Chat):
         return
     if not record.template:
@@ -122,6 +123,12 @@ def check(record: ModelRecord, ask: Ask, asked_name: str) -> None:
         raise NotSupported(f'"{asked_name}" does not support thinking')
     if ask.tools:
         _check_tools(record)
+
+
+def check_generates(record: ModelRecord, asked_name: str, what: str) -> None:
+    """Some models make vectors of texts, and nothing else. Raises NotSupported."""
+    if "completion" not in record.capabilities:
+        raise NotSupported(f'"{asked_name}" does not support {what}')
 
 
 def _check_tools(record: ModelRecord) -> None:

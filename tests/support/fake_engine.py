@@ -1,10 +1,22 @@
 """An engine without a model: it answers what the test tells it to, when the test lets it."""
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ktd.engine.client import JobFailed, LoadRefused, WorkerDied
-from ktd.engine.messages import Delta, Done, FinishReason, Load, Loaded, LoadProgress, Prompt, Sampling, TokenLogprob
+from ktd.engine.messages import (
+    Delta,
+    Done,
+    Embeddings,
+    FinishReason,
+    Load,
+    Loaded,
+    LoadProgress,
+    Prompt,
+    Sampling,
+    TokenLogprob,
+)
 
 
 class FakeWorker:
@@ -42,6 +54,15 @@ class FakeWorker:
     async def detokenize(self, tokens: tuple[int, ...]) -> str:
         return "".join(map(chr, tokens))
 
+    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True) -> Embeddings:
+        """(tokens, 4, 0, 0), or what the test says instead."""
+        counts = [len(await self.tokenize(prompt)) for prompt in prompts]
+        if max(counts) >= self._engine.longest and not truncate:
+            raise JobFailed("prompt_too_long", f"the prompt has {max(counts)} tokens, more than it may have")
+        vectors = [self._engine.vector or (float(count), 4.0, 0.0, 0.0) for count in counts]
+        packed = tuple(struct.pack(f"<{len(vector)}f", *vector) for vector in vectors)
+        return Embeddings(1, packed, tuple(min(count, self._engine.longest) for count in counts))
+
     async def _paused(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._engine.go_on, self._ended)]
         try:
@@ -68,6 +89,7 @@ class FakeEngine:
         self.answer: list[str] = ["Hello", " world"]
         self.logprobs: list[Sequence[TokenLogprob]] = []  # told with each piece of the answer
         self.context = 2048
+        self.vector: tuple[float, ...] = ()  # of every text
         self.longest = 1 << 40  # tokens of a prompt before it is refused
         self.reason: FinishReason = "stop"
         self.stop: str | None = None  # the stop string that ends answers
