@@ -27,6 +27,7 @@ OLDEST = (3, 11)
 BUILD_TOOLS = ["cmake>=3.24", "ninja>=1.11"]
 # PyPI's Linux torch brings gigabytes of CUDA; the tests only need its CPU half.
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+OLLAMA_JS = "ollama@0.6.3"
 
 
 def main(level: str) -> None:
@@ -78,6 +79,7 @@ def install_packages(project: dict[str, Any], level: str) -> None:
         stamp.write()
     if level == "dev":
         install_dev(project["project"]["optional-dependencies"]["dev"])
+        install_js()
 
 
 def install_dev(needed: list[str]) -> None:
@@ -87,6 +89,16 @@ def install_dev(needed: list[str]) -> None:
     install_torch(PYTHON, needed)
     phase(f"installing {len(needed)} packages for development", [*pip("install"), *needed])
     stamp.write()
+
+
+def install_js() -> None:
+    """Ollama's JavaScript client, for the test that drives it; without it that test is skipped, and says why."""
+    npm, stamp = shutil.which("npm"), Stamp("js", [OLLAMA_JS])
+    if npm is None or stamp.fresh():
+        return
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--prefix", str(ROOT / "build" / "js")]
+    if phase(f"installing {OLLAMA_JS} for the tests", [npm, "install", *quiet, OLLAMA_JS], needed=False):
+        stamp.write()
 
 
 def install_torch(python: Path, needed: list[str]) -> None:
@@ -152,17 +164,21 @@ def pip(command: str, python: Path = PYTHON) -> list[str]:
     return [str(python), "-P", "-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]
 
 
-def phase(what: str, command: Sequence[str]) -> None:
-    """Run one step with its output in the log; one line on the terminal says what and how long."""
+def phase(what: str, command: Sequence[str], needed: bool = True) -> bool:
+    """Run one step with its output in the log; one line on the terminal says what and how long.
+
+    Returns whether it succeeded; one that is `needed` has.
+    """
     print(f"ktd: {what} ... ", end="", file=sys.stderr, flush=True)
     began = time.monotonic()
     with LOG.open("w") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT).returncode
-    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
-    if code:
+    print(f"{time.monotonic() - began:.0f} s" + (" (failed)" if code else ""), file=sys.stderr)
+    if code and needed:
         stop(*LOG.read_text().splitlines()[-40:], f"{what} failed; the whole output is in {LOG}")
+    return not code
 
 
 def stop(*lines: str) -> NoReturn:

@@ -15,6 +15,8 @@ import openai
 import pytest
 from daemon_process import DaemonProcess, gone
 from fake_engine import FakeEngine
+from fake_hub import FakeHub
+from pulling import BASE, big, r1
 
 from ktd.daemon.listening import listening
 from ktd.daemon.settings import Settings
@@ -99,6 +101,25 @@ async def start(settings: Settings, registry: Registry) -> AsyncIterator[Callabl
 
 @pytest.fixture
 async def daemon(start: Callable[..., Any]) -> Daemon:
+    started: Daemon = await start()
+    return started
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub on loopback, with some models."""
+    with FakeHub() as hub:
+        hub.repos["unsloth/DeepSeek-R1-GGUF"] = r1(tmp_path)
+        hub.repos["deepseek-ai/DeepSeek-R1"] = BASE
+        hub.repos["ns/Big-GGUF"] = big(mib=1)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
+        yield hub
+
+
+@pytest.fixture
+async def served(hub: FakeHub, start: Callable[..., Any]) -> Daemon:
+    """A daemon that has this hub."""
     started: Daemon = await start()
     return started
 

@@ -2,36 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import ollama
 import pytest
 from demo import F16
-from fake_hub import FakeHub
 from gguf_writer import small_model
-from pulling import BASE, MODEL, STEM, big, r1
+from pulling import MODEL, STEM
 from until import until
 
 from ktd.registry.errors import ModelNotFound
 
 BIG = "ns/Big-GGUF:Q8_0"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch) -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        hub.repos["unsloth/DeepSeek-R1-GGUF"] = r1(tmp_path)
-        hub.repos["deepseek-ai/DeepSeek-R1"] = BASE
-        hub.repos["ns/Big-GGUF"] = big(mib=1)
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
-        yield hub
-
-
-@pytest.fixture
-async def served(hub, start) -> AsyncIterator[Any]:
-    yield await start()
 
 
 async def lines(served: Any, path: str, body: Any) -> list[Any]:

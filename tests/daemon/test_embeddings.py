@@ -1,14 +1,13 @@
-"""Vectors of texts by the three routes, as clients ask for them; over the fake engine, whose vectors are (tokens, 4)."""
+"""Vectors of texts by the three routes, as clients ask for them; the fake engine's vectors are (tokens, 4, 0, 0)."""
 
 import base64
+import sqlite3
 import struct
 from typing import Any
 
 import ollama
 import openai
 import pytest
-
-from ktd.registry.store import Registry
 
 THREE = [0.6, 0.8, 0, 0]
 """Of a text of two characters, which with BOS is three tokens."""
@@ -78,12 +77,11 @@ async def test_long_texts_are_truncated_or_refused(daemon: Any) -> None:
     assert (await daemon.ollama.embed("demo", "ab", truncate=False)).prompt_eval_count == 3
 
 
-async def test_a_model_that_only_embeds(daemon: Any, registry: Registry) -> None:
+async def test_a_model_that_only_embeds(daemon: Any) -> None:
     """It embeds, loads and unloads; what it cannot do is told before it is loaded."""
-    from sqlalchemy import text
-
-    with registry._database.engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(text("""update models set capabilities = '["embedding"]'"""))
+    with sqlite3.connect(daemon.settings.home / "registry.db") as database:
+        database.execute("""update models set capabilities = '["embedding"]'""")
+    database.close()
     ask = [{"role": "user", "content": "Hi"}]
     for path, body, what in [
         ("/api/chat", {"messages": ask}, "chat"),
