@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from ktd.daemon import keys, replies
 from ktd.daemon.access import Access
 from ktd.daemon.access_log import AccessLog
+from ktd.daemon.chat.admission import Admission
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
@@ -93,6 +94,8 @@ ROUTES = [
     web.post("/v1/messages", messages.messages),
     web.post("/v1/messages/count_tokens", messages.count),
     web.post("/v1/audio/transcriptions", missing.transcriptions),
+    web.route("*", "/api/experimental/{name}", missing.cloud),
+    web.post("/api/signout", missing.cloud),
 ]
 
 
@@ -112,6 +115,7 @@ def application(
     app[keys.REGISTRY] = registry
     app[keys.HOST] = host
     app[keys.RENDERER] = renderer
+    app[keys.ADMISSION] = Admission(settings.drop_tools)
     app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer, metrics.answered)
     app[keys.EMBEDDER] = Embedder(host)
     app[keys.METRICS] = metrics

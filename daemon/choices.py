@@ -99,9 +99,9 @@ def _text(value: object, origin: str) -> str:
     """The value as it would stand in a variable."""
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ",".join(value)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str | int | float):  # a flag too
         return str(value)
-    raise SettingsError(f"{origin} must be text or a number")
+    raise SettingsError(f"{origin} must be text, a number, or true or false")
 
 
 def _settings(choices: Iterable[Choice]) -> Settings:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from ktd.daemon.chat.admission import Admission
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.embedder import Embedder
@@ -19,6 +20,7 @@ SETTINGS = web.AppKey("settings", Settings)
 REGISTRY = web.AppKey("registry", Registry)
 HOST = web.AppKey("host", ModelHost)
 RENDERER = web.AppKey("renderer", Renderer)
+ADMISSION = web.AppKey("admission", Admission)
 ANSWERER = web.AppKey("answerer", Answerer)
 EMBEDDER = web.AppKey("embedder", Embedder)
 METRICS = web.AppKey("metrics", Metrics)

@@ -27,6 +27,7 @@ class Settings:
     max_loaded: int = 3  # models in memory at once
     max_queue: int = 512  # requests waiting or running before new ones are turned away
     max_connections: int = 1024  # of clients, before new ones are closed at once
+    drop_tools: bool = False  # models that call no tools are asked without them; else such requests are refused
     origins: tuple[str, ...] = ()  # allowed besides the built-in ones; `*` in an entry matches anything
     hosts: tuple[str, ...] = ()  # Host names allowed besides this machine's own
     api_key: str | None = field(default=None, repr=False)  # for using models
@@ -67,6 +68,7 @@ ROWS = (
     Row("max_loaded", "MAX_LOADED_MODELS", values.count, ollama=True),
     Row("max_queue", "MAX_QUEUE", values.count, ollama=True),
     Row("max_connections", "MAX_CONNECTIONS", values.count),
+    Row("drop_tools", "DROP_TOOLS", values.flag),
     Row("origins", "ORIGINS", values.names, ollama=True),
     Row("hosts", "ALLOWED_HOSTS", values.names),
     Row("api_key", "API_KEY", values.key, secret=True),

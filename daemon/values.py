@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 DEFAULT_PORT = 11434
 SCHEME_PORTS = {"http": 80, "https": 443}
 STDERR = Path("-")
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -53,6 +54,12 @@ def key(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{8,}", text):
         raise ValueError("not a key of at least eight printable ASCII characters without blanks")
     return text
+
+
+def flag(text: str) -> bool:
+    if text.lower() not in FLAGS:
+        raise ValueError("not true or false")
+    return FLAGS[text.lower()]
 
 
 def count(text: str) -> int | None:

@@ -23,6 +23,7 @@ FLAGS = {
     "MAX_LOADED_MODELS": ("N", "Models in memory at once.  [default: 3]"),
     "MAX_QUEUE": ("N", "Requests waiting or running before new ones get a 503.  [default: 512]"),
     "MAX_CONNECTIONS": ("N", "Connections of clients before new ones are closed.  [default: 1024]"),
+    "DROP_TOOLS": ("true|false", "Answer without tools where a model calls none, in place of a 400.  [default: false]"),
     "ORIGINS": ("LIST", "Web pages that may call the daemon, comma separated."),
     "ALLOWED_HOSTS": ("LIST", "Names by which clients may call this machine, comma separated."),
     "API_KEY": ("KEY", "Wanted of every client. Better in the variable or file: others can see flags."),

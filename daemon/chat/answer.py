@@ -12,7 +12,6 @@ from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chat.splitter import TagSplitter
-from ktd.daemon.chat.style import Style
 from ktd.daemon.chat.truncation import shortened
 from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import NotSupported, TemplateFailed
@@ -110,32 +109,6 @@ class Answerer:
                     raise NotSupported(f"{record.name} does not support insert")
                 return _plain(Prompt(gap.prefix + ask.prefix + gap.suffix + ask.suffix + gap.middle, terms.stops))
         return await framed(ask, await self._framings.of(record), terms, self._renderer)
-
-
-def check(record: ModelRecord, ask: Ask, asked_name: str) -> None:
-    """Whether the model can do what is asked. Raises NotSupported, in Ollama's words."""
-    check_generates(record, asked_name, "chat" if isinstance(ask, Chat) else "generate")
-    if not isinstance(ask, Chat):
-        return
-    if not record.template:
-        raise NotSupported(f'"{asked_name}" has no chat template: only raw prompts can be answered')
-    if ask.think and "thinking" not in record.capabilities:
-        raise NotSupported(f'"{asked_name}" does not support thinking')
-    if ask.tools:
-        _check_tools(record)
-
-
-def check_generates(record: ModelRecord, asked_name: str, what: str) -> None:
-    """Some models make vectors of texts, and nothing else. Raises NotSupported."""
-    if "completion" not in record.capabilities:
-        raise NotSupported(f'"{asked_name}" does not support {what}')
-
-
-def _check_tools(record: ModelRecord) -> None:
-    if "tools" not in record.capabilities:
-        raise NotSupported(f"{record.name} does not support tools")
-    if not Style.of(record.template or "").calls_tools:
-        raise NotSupported(f"{record.name} writes tool calls in a format that this version of ktd cannot read")
 
 
 def _kept(piece: Piece, ask: Ask, called: bool) -> Piece:

@@ -1,25 +1,33 @@
 """Truncation: a chat that is longer than the context loses its oldest turns."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from ktd.daemon.chat.chat import Chat, Message
 
+Fits = Callable[[Chat], Awaitable[bool]]
 
-async def shortened(chat: Chat, fits: Callable[[Chat], Awaitable[bool]]) -> Chat | None:
-    """The chat with as few of its oldest turns left out as will do, or None when none of it fits.
 
-    System messages and the last message stay.
+async def shortened(chat: Chat, fits: Fits) -> Chat | None:
+    """The chat with as little of its oldest turns left out as will do, or None when none of it fits.
+
+    System messages and the last message stay; of tokens of earlier turns, the first stays, which begins the text.
     """
-    starts = beginnings(chat.messages)
-    low, high = 0, len(starts)
-    while low < high:  # the later it starts, the shorter it is
+    if chat.before:
+        return await _longest(chat, range(1, len(chat.before) + 1), _without, fits)
+    return await _longest(chat, beginnings(chat.messages), _from, fits)
+
+
+async def _longest(chat: Chat, cuts: Sequence[int], cut: Callable[[Chat, int], Chat], fits: Fits) -> Chat | None:
+    """The first that fits of chats that are cut ever shorter."""
+    low, high = 0, len(cuts)
+    while low < high:
         middle = (low + high) // 2
-        if await fits(_from(chat, starts[middle])):
+        if await fits(cut(chat, cuts[middle])):
             high = middle
         else:
             low = middle + 1
-    return _from(chat, starts[low]) if low < len(starts) else None
+    return cut(chat, cuts[low]) if low < len(cuts) else None
 
 
 def beginnings(messages: tuple[Message, ...]) -> list[int]:
@@ -30,6 +38,12 @@ def beginnings(messages: tuple[Message, ...]) -> list[int]:
     users = [at for at, message in enumerate(messages) if message.role == "user" and at > 0]
     inner = range(max(users, default=0) + 1, last)
     return [*users, *(at for at in inner if messages[at].role not in ("system", "tool")), *({last} - {0, *users})]
+
+
+def _without(chat: Chat, count: int) -> Chat:
+    """The chat without so many of the tokens that come before it."""
+    first = chat.before[:1] if count < len(chat.before) else ()
+    return replace(chat, before=first + chat.before[count + 1 :])
 
 
 def _from(chat: Chat, start: int) -> Chat:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check, check_generates
+from ktd.daemon.chat.admission import require_answers
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.whole import whole
@@ -29,14 +29,14 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not body.messages and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.chat_state(body.model, "unload"))
-    check_generates(record, body.model, "chat")
+    require_answers(record, body.model, "chat")
     conditions = from_ollama.conditions(body, record.parameters)
     if not body.messages:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))
     from_ollama.refuse_images(body)
     ask = from_ollama.chat(body, record.system, record.messages)
-    check(record, ask, body.model)
+    ask = request.app[keys.ADMISSION].admit(record, ask, body.model)
     answerer = request.app[keys.ANSWERER]
     if body.debug_render_only:
         return replies.json(to_ollama.chat_debug(body.model, await answerer.rendered(record, ask, conditions)))

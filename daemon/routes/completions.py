@@ -6,7 +6,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check
+from ktd.daemon.chat.admission import require_answers
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import several, terms
@@ -29,7 +29,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         raise BadRequest("model is required")
     asks = [ask for ask in wire.asks(body) for _ in range(body.n)]
     record = await present(request.app, body.model)
-    check(record, asks[0], body.model)
+    require_answers(record, body.model, "generate")
     conditions = terms(
         from_openai.USUAL,
         record.parameters,

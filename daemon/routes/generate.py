@@ -6,8 +6,8 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check, check_generates
-from ktd.daemon.chat.chat import Piece
+from ktd.daemon.chat.admission import require_answers
+from ktd.daemon.chat.chat import Chat, Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import ModelMissing
@@ -30,7 +30,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if not asks and keep_alive == 0:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.generate_state(body.model, "unload"))
-    check_generates(record, body.model, "generate")
+    require_answers(record, body.model, "generate")
     from_ollama.refuse_mixed(body)
     from_ollama.refuse_images(body)
     conditions = from_ollama.conditions(body, record.parameters)
@@ -38,7 +38,8 @@ async def generate(request: web.Request) -> web.StreamResponse:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))
     ask = from_ollama.prompt(body, record.system)
-    check(record, ask, body.model)
+    if isinstance(ask, Chat):
+        ask = request.app[keys.ADMISSION].admit(record, ask, body.model)
     answerer = request.app[keys.ANSWERER]
     if body.debug_render_only:
         return replies.json(to_ollama.generate_debug(body.model, await answerer.rendered(record, ask, conditions)))

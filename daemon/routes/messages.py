@@ -9,7 +9,6 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Chat, Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import terms
@@ -49,8 +48,7 @@ async def _asked(app: web.Application, body: anthropic.CountRequest) -> tuple[Mo
         raise BadRequest("model is required")
     record = await present(app, body.model)
     ask = from_anthropic.chat(body, record.system, record.messages, "thinking" in record.capabilities)
-    check(record, ask, body.model)
-    return record, ask
+    return record, app[keys.ADMISSION].admit(record, ask, body.model)
 
 
 async def _events(model: str, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[Event, None]:

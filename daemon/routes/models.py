@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
 from ktd.daemon.errors import BadRequest, ModelMissing
@@ -14,6 +14,8 @@ from ktd.daemon.wire.facts import facts
 from ktd.registry.errors import InvalidName, ModelNotFound
 from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
+
+COPILOT = "GitHubCopilotChat/"  # it shows a model by its base name, where several would have the same
 
 
 async def tags(request: web.Request) -> web.Response:
@@ -32,7 +34,10 @@ async def show(request: web.Request) -> web.Response:
     name = body.model or body.name
     if not name:
         raise BadRequest("model is required")
-    return replies.json(await asyncio.to_thread(_facts, request.app[keys.REGISTRY], name, body.verbose))
+    found = await asyncio.to_thread(_facts, request.app[keys.REGISTRY], name, body.verbose)
+    if request.headers.get(hdrs.USER_AGENT, "").startswith(COPILOT):
+        found.model_info["general.basename"] = name
+    return replies.json(found)
 
 
 async def copy(request: web.Request) -> web.Response:

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import several, terms
@@ -29,7 +28,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
     count = from_openai.choices(body)
     record = await present(request.app, body.model)
     ask = from_openai.chat(body, record.system, record.messages)
-    check(record, ask, body.model)
+    ask = request.app[keys.ADMISSION].admit(record, ask, body.model)
     conditions = terms(
         from_openai.USUAL,
         record.parameters,

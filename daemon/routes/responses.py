@@ -6,7 +6,6 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.answer import check
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import terms
@@ -26,7 +25,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
         raise BadRequest("model is required")
     record = await present(request.app, body.model)
     ask = from_responses.chat(body, record.system, record.messages)
-    check(record, ask, body.model)
+    ask = request.app[keys.ADMISSION].admit(record, ask, body.model)
     conditions = terms(
         from_openai.USUAL,
         record.parameters,

@@ -31,6 +31,7 @@ def facts(
         license=record.license or "",
         parameters=parameters,
         system=record.system or "",
+        messages=[ollama.Example(role, text) for role, text in record.messages],
         tensors=[ollama.Tensor(name, type, list(shape)) for name, type, shape in tensors],
     )
 

@@ -9,7 +9,7 @@ from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import anthropic, from_openai, parts, tool_choice
-from ktd.daemon.wire.from_ollama import Examples, with_system
+from ktd.daemon.wire.conversation import Examples, role, with_system
 
 THINKING = {"enabled": True, "disabled": False, "adaptive": None, "": None}
 PASSED_OVER = ("redacted_thinking",)  # thoughts that only Anthropic can read
@@ -65,7 +65,7 @@ def schema(config: anthropic.OutputConfig) -> str | None:
 def _messages(message: anthropic.MessageIn, names: dict[str, str]) -> Iterator[Message]:
     """One message of Anthropic's may be several: the results of tools have messages of their own."""
     if isinstance(message.content, str):
-        yield Message(message.role, message.content)
+        yield Message(role(message.role), message.content)
         return
     said: list[anthropic.Block] = []
     for block in message.content:
@@ -76,7 +76,7 @@ def _messages(message: anthropic.MessageIn, names: dict[str, str]) -> Iterator[M
         elif block.type not in PASSED_OVER:
             said.append(block)
     if said:
-        yield _said(message.role, said)
+        yield _said(role(message.role), said)
 
 
 def _said(role: str, blocks: list[anthropic.Block]) -> Message:

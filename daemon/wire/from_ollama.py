@@ -10,16 +10,16 @@ from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, Terms, ToolCall
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import ollama
+from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
 
 LEVELS = ("high", "medium", "low", "max")
 MOST_TOP_LOGPROBS = 20
 
-Examples = tuple[tuple[str, str], ...]  # role and text, as a ModelRecord has them
-
 
 def chat(request: ollama.ChatRequest, system: str | None, examples: Examples = ()) -> Chat:
     """Raises BadRequest."""
-    messages = tuple(_message(message) for message in request.messages)
+    names = {call.id: call.function.name for message in request.messages for call in message.tool_calls}
+    messages = tuple(_message(message, names) for message in request.messages)
     think, effort = thinking(request.think)
     messages = with_system(messages, system, examples)
     return Chat(messages, tuple(request.tools), think, effort, truncate=request.truncate)
@@ -34,15 +34,8 @@ def prompt(request: ollama.GenerateRequest, system: str | None) -> Ask:
     think, effort = thinking(request.think)
     message, before = Message("user", request.prompt), tuple(request.context)
     own = None if before else system  # it is in the context already
-    return Chat(with_system((message,), request.system or own), (), think, effort, before=before)
-
-
-def with_system(messages: tuple[Message, ...], system: str | None, examples: Examples = ()) -> tuple[Message, ...]:
-    """The model's own example messages go before the client's; its system prompt first, unless there is one."""
-    messages = (*(Message(role, text) for role, text in examples), *messages)
-    if not system or (messages and messages[0].role == "system"):
-        return messages
-    return (Message("system", system), *messages)
+    messages = with_system((message,), request.system or own)
+    return Chat(messages, think=think, effort=effort, before=before, truncate=request.truncate)
 
 
 def refuse_broken(request: ollama.Request) -> None:
@@ -121,25 +114,15 @@ def keep_alive(value: object) -> float | None:
         raise BadRequest(f"invalid keep_alive: {error}") from error
 
 
-def arguments(value: dict[str, Any] | str) -> dict[str, Any]:
-    """Of an earlier tool call; some clients send them as JSON text. Raises BadRequest."""
-    try:
-        found = json.loads(value or "{}") if isinstance(value, str) else value
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("invalid tool call arguments") from error
-    if not isinstance(found, dict):
-        raise BadRequest("invalid tool call arguments")
-    return found
-
-
-def _message(message: ollama.MessageIn) -> Message:
+def _message(message: ollama.MessageIn, names: dict[str, str]) -> Message:
+    """`names` is of earlier calls by their ids: some clients tell only the id of the call that a tool answers."""
     return Message(
-        role=message.role.lower(),
+        role=role(message.role),
         content=message.content,
         thinking=message.thinking,
         calls=tuple(
             ToolCall(call.function.name, arguments(call.function.arguments), call.id) for call in message.tool_calls
         ),
-        tool_name=message.tool_name,
+        tool_name=message.tool_name or names.get(message.tool_call_id, ""),
         tool_call_id=message.tool_call_id,
     )

@@ -8,7 +8,8 @@ from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.wire import openai, parts, tool_choice
-from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS, Examples, arguments, with_system
+from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
+from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS
 
 EFFORTS = {
     "minimal": "low",
@@ -21,7 +22,6 @@ EFFORTS = {
 }
 MOST_BIAS = 100
 MOST_CHOICES = 128
-ROLES = {"developer": "system"}
 USUAL = {"temperature": 1.0, "top_p": 1.0}  # where neither the request nor the model says otherwise
 
 
@@ -111,7 +111,7 @@ def _message(message: openai.MessageIn, names: dict[str, str]) -> Message:
     if message.content is None and not message.tool_calls:
         raise BadRequest("invalid message content type: <nil>")
     return Message(
-        role=ROLES.get(message.role, message.role),
+        role=role(message.role),
         content="".join(_texts(message.content)),
         thinking=message.reasoning or message.reasoning_content,
         calls=tuple(

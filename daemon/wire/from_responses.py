@@ -8,8 +8,8 @@ from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import parts, responses, tool_choice
-from ktd.daemon.wire.from_ollama import Examples, arguments, with_system
-from ktd.daemon.wire.from_openai import ROLES, checked_top, thinking
+from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
+from ktd.daemon.wire.from_openai import checked_top, thinking
 
 LOGPROBS = "message.output_text.logprobs"
 TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
@@ -98,7 +98,7 @@ def _goes_on(said: Message, more: Message) -> bool:
 def _message(item: responses.ItemIn, names: dict[str, str]) -> Message:
     match item.type:
         case "message":
-            return Message(ROLES.get(item.role, item.role), _text(item.content))
+            return Message(role(item.role), _text(item.content))
         case "reasoning":
             return Message("assistant", thinking=_text(item.content) or _text(item.summary))
         case "function_call":

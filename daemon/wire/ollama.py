@@ -36,11 +36,11 @@ class Request(msgspec.Struct):
     format: Any = None
     logprobs: bool = False
     top_logprobs: int = 0
+    truncate: bool = True
     debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
 
 
 class ChatRequest(Request):
-    truncate: bool = True
     messages: list[MessageIn] = msgspec.field(default_factory=list)
     tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
@@ -223,6 +223,11 @@ class Tensor(msgspec.Struct):
     shape: list[int]
 
 
+class Example(msgspec.Struct):
+    role: str
+    content: str
+
+
 class ModelFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The reply of /api/show."""
 
@@ -235,6 +240,7 @@ class ModelFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
     license: str = ""
     parameters: str = ""
     system: str = ""
+    messages: list[Example] = msgspec.field(default_factory=list)
     tensors: list[Tensor] = msgspec.field(default_factory=list)
 
 

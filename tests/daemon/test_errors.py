@@ -76,6 +76,8 @@ ROWS: list[tuple[str, dict[str, Any], int, str]] = [
     (CREATE, {"model": "x", "files": {"/a": NOTHING}}, 400, "file path must be relative"),
     (CREATE, {"model": "x", "files": {"a": "sha256:1"}}, 400, "invalid digest format"),
     (PULL, {"model": ""}, 400, "invalid model name"),
+    ("/api/experimental/web_search", {"query": "x"}, 404, "ktd has no cloud"),
+    ("/api/signout", {}, 404, "ktd has no cloud"),
     ("/api/push", {"model": "demo"}, 501, "ktd does not push models"),
     (OPENAI, {"model": "", "messages": ASK}, 400, "model is required"),
     (OPENAI, {"model": "nope", "messages": ASK}, 404, "model 'nope' not found"),

@@ -146,3 +146,27 @@ async def test_a_prompt_is_only_rendered(daemon: Any) -> None:
     assert chatted["_debug_info"] == generated["_debug_info"] == {"rendered_template": prompt, "image_count": 0}
     assert (chatted["message"], generated["response"]) == ({"role": "assistant", "content": ""}, "")
     assert daemon.engine.loads == []
+
+
+async def test_a_models_own_words_go_before_the_clients(daemon: Any) -> None:
+    """Its system prompt, unless the client brings one, which then goes first; then its example messages."""
+    examples = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    made = {"model": "polite", "from": "demo", "system": "Be kind.", "messages": examples, "stream": False}
+    await daemon.post("/api/create", made)
+    for messages in (ASK, [{"role": "system", "content": "Be brief."}, *ASK]):
+        await daemon.post("/api/chat", {"model": "polite", "messages": messages, "stream": False})
+    own, client = (prompt.text for prompt in daemon.engine.prompts)
+    talk = f"<｜User｜>Hi<｜Assistant｜>Hello<｜end▁of▁sentence｜><｜User｜>{ASK[0]['content']}<｜Assistant｜>"
+    assert (own, client) == tuple(f"<｜begin▁of▁sentence｜>{each}{talk}" for each in ("Be kind.", "Be brief."))
+
+
+async def test_who_called_a_tool_is_found_by_the_calls_id(daemon: Any) -> None:
+    template = "{% for message in messages %}{{ message.role }} {{ message.name }};{% endfor %}"
+    await daemon.post("/api/create", {"model": "named", "from": "demo", "template": template, "stream": False})
+    talk = [
+        {"role": "developer", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": {}}}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "y"},
+    ]
+    await daemon.post("/api/chat", {"model": "named", "messages": talk, "stream": False})
+    assert daemon.engine.prompts[0].text == "system ;assistant ;tool f;"

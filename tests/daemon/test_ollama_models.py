@@ -51,6 +51,17 @@ async def test_show(daemon: Any, key: str) -> None:
     assert str(daemon.registry.find("demo").files[0]) not in json.dumps(shown)
 
 
+async def test_what_only_some_see(daemon: Any) -> None:
+    """Copilot tells models apart by their base names; example messages are there when a model has some."""
+    headers = {"User-Agent": "GitHubCopilotChat/0.29.1"}
+    _, shown = await daemon.post("/api/show", {"model": "demo:latest"}, headers=headers)
+    assert shown["model_info"]["general.basename"] == "demo:latest" and "messages" not in shown
+    examples = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    await daemon.post("/api/create", {"model": "polite", "from": "demo", "messages": examples, "stream": False})
+    _, shown = await daemon.post("/api/show", {"model": "polite"})
+    assert shown["messages"] == examples and shown["model_info"].get("general.basename") != "polite"
+
+
 async def test_show_everything(daemon: Any) -> None:
     _, shown = await daemon.post("/api/show", {"model": "demo", "verbose": True})
     assert len(shown["model_info"]["tokenizer.ggml.tokens"]) == 2560

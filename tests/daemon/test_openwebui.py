@@ -165,6 +165,23 @@ async def test_what_can_be_known_is_told_before_the_first_byte(daemon: Any) -> N
     assert (status, answer) == (400, {"error": "the prompt is too long: 9000 tokens"})
 
 
+@pytest.mark.parametrize("drop", [False, True])
+async def test_models_that_call_no_tools(start: Any, drop: bool) -> None:
+    """Refused as Ollama refuses them, unless the daemon is told to leave the tools out; a forced call is refused."""
+    daemon = await start(drop_tools=drop)
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    await daemon.post("/api/create", {"model": "plain", "from": "demo", "template": template, "stream": False})
+    body = {"model": "plain", "messages": [SUM], "tools": TOOLS, "stream": False}
+    status, answer = await daemon.post("/api/chat", body, headers=AGENT)
+    if drop:
+        assert (status, answer["message"]["content"]) == (200, "Hello world")
+        assert daemon.engine.prompts[0].text == SUM["content"]
+    else:
+        assert (status, answer) == (400, {"error": "plain:latest does not support tools"})
+    status, answer = await daemon.post("/v1/chat/completions", body | {"tool_choice": "required"})
+    assert (status, answer["error"]["message"]) == (400, "plain:latest does not support tools")
+
+
 async def test_the_stop_button_closes_the_connection(daemon: Any) -> None:
     daemon.engine.pause_at = 1
     body = {"model": "demo:latest", "messages": [SUM], "stream": True, "tools": TOOLS}

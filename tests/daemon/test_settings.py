@@ -67,11 +67,13 @@ def test_every_variable_has_its_place() -> None:
         "OLLAMA_MAX_LOADED_MODELS": "2",
         "KTD_DATABASE_URL": "postgresql://db/ktd",
         "KTD_THREADS": "4",
+        "KTD_DROP_TOOLS": "1",
     }
     assert settings(environ) == Settings(
         home=Path("/data/ktd"),
         keep_alive=math.inf,
         context=8192,
+        drop_tools=True,
         origins=("https://a.example", "chrome-extension://*"),
         hosts=("box.example",),
         max_queue=7,
@@ -146,8 +148,8 @@ def test_every_choice_says_where_it_was_made(user: Path) -> None:
     ("text", "problem"),
     [
         ('colour = "red"', "unknown setting 'colour'"),
-        ("threads = [1]", "threads must be text or a number"),
-        ("threads = true", "threads must be text or a number"),
+        ("threads = [1]", "threads must be text, a number, or true or false"),
+        ("threads = true", "not a whole number"),
         ("threads = 1.5", "threads=1.5: not a whole number"),
         ("threads =", "cannot be read: Invalid value"),
         ("\xff", "cannot be read: "),

@@ -53,6 +53,22 @@ async def test_as_little_as_possible_is_left_out(roles: str, room: int) -> None:
         assert [message for message in found.messages if message.role == "system"] == kept
 
 
+@given(st.integers(1, 9), st.integers(0, 9))
+async def test_of_an_earlier_context_the_beginning_makes_way(tokens: int, room: int) -> None:
+    """But for its first token, as long as there is another."""
+    whole = Chat((Message("user", "x"),), before=tuple(range(tokens)))
+
+    async def fits(shorter: Chat) -> bool:
+        return len(shorter.before) <= room
+
+    found = await shortened(whole, fits)
+    assert found is not None
+    if room >= tokens:
+        room = tokens - 1
+    expected = (0, *range(tokens - room + 1, tokens)) if room > 1 else (0,) * (room == 1)
+    assert found.before == expected or (room == 1 and found.before == (0,))
+
+
 def shrink(daemon: Any, context: int) -> None:
     """Have the loaded model take this many tokens only."""
     (worker,) = daemon.engine.workers
@@ -88,6 +104,16 @@ async def test_what_is_still_too_long_is_refused(daemon: Any) -> None:
         await daemon.ollama.chat("demo", TALK)
     assert caught.value.status_code == 400
     assert len(daemon.engine.prompts) == 1
+
+
+async def test_a_context_too_long_loses_its_beginning(daemon: Any) -> None:
+    await daemon.ollama.generate("demo")
+    shrink(daemon, 60)
+    body = {"model": "demo", "prompt": "And now?", "context": [1, *range(200, 300)], "stream": False}
+    assert (await daemon.post("/api/generate", body | {"truncate": False}))[0] == 400
+    assert (await daemon.post("/api/generate", body))[0] == 200
+    before = daemon.engine.prompts[-1].before
+    assert before[0] == 1 and before[-1] == 299 and len(before) + len(daemon.engine.prompts[-1].text) == 59
 
 
 async def test_truncate_false_refuses_at_once(daemon: Any) -> None:
