@@ -29,8 +29,17 @@ class Embedder:
     def __init__(self, host: ModelHost) -> None:
         self._host = host
 
-    async def embed(self, record: ModelRecord, prompts: Sequence[Prompt], terms: Terms, truncate: bool) -> Embedded:
+    async def embed(
+        self,
+        record: ModelRecord,
+        prompts: Sequence[Prompt],
+        terms: Terms,
+        truncate: bool,
+        context: int | None = None,
+    ) -> Embedded:
         """One vector per prompt; with none of them the model is loaded. Long texts lose their end if `truncate`.
+
+        `context` is how many tokens of each are read at most, however large the model's own context is.
 
         Raises DaemonError or EngineError.
         """
@@ -38,7 +47,7 @@ class Embedder:
         async with self._host.lease(record, terms.context, terms.keep_alive) as worker:
             load_ns = time.monotonic_ns() - began
             try:
-                found = await worker.embed(tuple(prompts), truncate) if prompts else None
+                found = await worker.embed(prompts, truncate, context) if prompts else None
             except JobFailed as error:
                 if error.kind != "prompt_too_long":
                     raise

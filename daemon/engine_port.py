@@ -30,8 +30,8 @@ class Worker(Protocol):
     async def detokenize(self, tokens: tuple[int, ...]) -> str:
         """The text of tokens, special ones included. Raises JobFailed or WorkerDied."""
 
-    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True) -> Embeddings:
-        """A vector for each prompt. Cancelling is felt by the worker.
+    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True, context: int | None = None) -> Embeddings:
+        """A vector for each prompt, of which `context` tokens are read at most. Cancelling is felt by the worker.
 
         Raises JobFailed, "prompt_too_long" when one is and must not be truncated; WorkerDied.
         """

@@ -158,12 +158,12 @@ class WorkerHandle:
         assert isinstance(record, Text)
         return record.text
 
-    async def embed(self, prompts: Iterable[Prompt], truncate: bool = True) -> Embeddings:
+    async def embed(self, prompts: Iterable[Prompt], truncate: bool = True, context: int | None = None) -> Embeddings:
         """The vectors of texts, pooled and not normalised. Cancelling is felt by the worker.
 
         Raises JobFailed or WorkerDied.
         """
-        request = Embed(self._next_id(), tuple(prompts), truncate)
+        request = Embed(self._next_id(), tuple(prompts), truncate, context)
         try:
             async with aclosing(self._replies(request)) as replies:
                 record = await anext(replies)

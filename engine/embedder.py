@@ -97,7 +97,7 @@ class Embedder:
         if len(request.prompts) * self._spec.dim * 4 > MOST_BYTES:
             most = MOST_BYTES // (self._spec.dim * 4)
             raise JobFailed("bad_request", f"{len(request.prompts)} texts in one request; at most {most} are possible")
-        texts = [self._reader.to_embed(prompt, request.truncate) for prompt in request.prompts]
+        texts = [self._reader.to_embed(prompt, request.truncate, request.context) for prompt in request.prompts]
         return [
             Sequence(tokens, len(tokens), pooling=self._spec.pooling, whole=not self._spec.generates)
             for tokens in texts

@@ -126,11 +126,15 @@ class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
-    """The vectors of texts. What is longer than the context loses its end if `truncate`, else the request fails."""
+    """The vectors of texts. What is longer than the context loses its end if `truncate`, else the request fails.
+
+    `context` is in tokens; None means the worker's, and more is no more than that.
+    """
 
     id: int
     prompts: tuple[Prompt, ...]
     truncate: bool = True
+    context: int | None = None
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):

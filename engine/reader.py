@@ -23,19 +23,24 @@ class PromptReader:
             raise self._too_long(str(len(tokens)))
         return tokens
 
-    def to_embed(self, prompt: Prompt, truncate: bool) -> list[int]:
-        """A whole text with the tokens that end one; what is too long loses its end if `truncate`."""
+    def to_embed(self, prompt: Prompt, truncate: bool, context: int | None = None) -> list[int]:
+        """A whole text with the tokens that end one; what is too long loses its end if `truncate`.
+
+        `context` is how much of the model's own may be used, in tokens.
+        """
+        context = self._context if context is None else min(context, self._context)
         after = self._tokenizer.after
-        room = self._context - len(after)
+        room = context - len(after)
         tokens = self._tokens(prompt, prompt.text[: self._longest] if truncate else prompt.text, bos=True)
         if not tokens and not after:
             raise JobFailed("bad_request", "the prompt is empty")
         if len(tokens) > room and not truncate:
             count = len(tokens) + len(after)
-            problem = f"the input is too long: {count} tokens, more than the context of {self._context} tokens"
+            problem = f"the input is too long: {count} tokens, more than the context of {context} tokens"
             raise JobFailed("prompt_too_long", problem)
         if room < 1 or (room == 1 and self._tokenizer.bos in tokens[:1]):
-            raise JobFailed("bad_request", f"a context of {self._context} tokens leaves no room for a text")
+            problem = "input after truncation exceeds maximum context length"
+            raise JobFailed("bad_request", f"{problem}: {context} tokens leave no room for a text")
         return [*tokens[:room], *after]
 
     def read(self, prompt: Prompt, bos: bool = True) -> list[int]:

@@ -16,7 +16,7 @@ class Admission:
     def admit(self, record: ModelRecord, ask: Chat, asked_name: str) -> Chat:
         """What the model is to be asked. Raises NotSupported, in Ollama's words."""
         require_answers(record, asked_name, "chat")
-        if not record.template:
+        if not (ask.template or record.template):
             raise NotSupported(f'"{asked_name}" has no chat template: only raw prompts can be answered')
         if ask.think and "thinking" not in record.capabilities:
             raise NotSupported(f'"{asked_name}" does not support thinking')

@@ -108,7 +108,10 @@ class Answerer:
                 if gap is None:
                     raise NotSupported(f"{record.name} does not support insert")
                 return _plain(Prompt(gap.prefix + ask.prefix + gap.suffix + ask.suffix + gap.middle, terms.stops))
-        return await framed(ask, await self._framings.of(record), terms, self._renderer)
+        framing = await self._framings.of(record)
+        if ask.template is not None:
+            framing = replace(framing, template=ask.template)
+        return await framed(ask, framing, terms, self._renderer)
 
 
 def _kept(piece: Piece, ask: Ask, called: bool) -> Piece:

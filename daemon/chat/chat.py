@@ -29,6 +29,7 @@ class Chat:
     """`think` None leaves the choice to the template; `effort` is a level for templates that know levels.
 
     The answer calls one of the tools named in `forced`, if there are any; it calls no more than one if `one_call`.
+    `template` stands in for the model's own.
     `before` are the tokens of an earlier prompt and answer that the messages go on from. `truncate` lets go of the
     oldest turns when all of them are longer than the context.
     """
@@ -39,6 +40,7 @@ class Chat:
     effort: str | None = None
     forced: tuple[str, ...] = ()
     one_call: bool = False
+    template: str | None = None
     before: tuple[int, ...] = ()
     truncate: bool = False
 

@@ -35,7 +35,7 @@ def terms(
     options: dict[str, Any] = {}
     for layer in layers:
         options.update({name: value for name, value in layer.items() if value is not None})
-    context = _int(options, "num_ctx")
+    context = whole_number(options, "num_ctx")
     return Terms(
         sampling=replace(_sampling(options), logprobs=logprobs, logit_bias=logit_bias),
         stops=tuple(_stops(options.get("stop"))),
@@ -54,12 +54,12 @@ def several(terms: Terms, count: int) -> list[Terms]:
 
 def _sampling(options: Mapping[str, Any]) -> Sampling:
     usual = Sampling()
-    last_n = _int(options, "repeat_last_n", usual.repeat_last_n)
-    seed = _int(options, "seed")
-    tokens = _int(options, "num_predict")
+    last_n = whole_number(options, "repeat_last_n", usual.repeat_last_n)
+    seed = whole_number(options, "seed")
+    tokens = whole_number(options, "num_predict")
     return Sampling(
         temperature=_float(options, "temperature", usual.temperature, low=0),
-        top_k=min(max(_int(options, "top_k", usual.top_k), 0), MOST),
+        top_k=min(max(whole_number(options, "top_k", usual.top_k), 0), MOST),
         top_p=_float(options, "top_p", usual.top_p, low=0, high=1),
         min_p=_float(options, "min_p", usual.min_p, low=0, high=1),
         typical_p=_float(options, "typical_p", usual.typical_p, low=0, high=1),
@@ -84,8 +84,10 @@ def _float(
     return float(value)
 
 
-def _int(options: Mapping[str, Any], name: str, usual: Any = None) -> Any:
-    return int(_number(name, options[name], "integer")) if name in options else usual
+def whole_number(options: Mapping[str, Any], name: str, usual: Any = None) -> Any:
+    """An option that is a whole number, or what is usual where there is none. Raises BadRequest."""
+    value = options.get(name)
+    return usual if value is None else int(_number(name, value, "integer"))
 
 
 def _number(name: str, value: object, kind: str) -> float:

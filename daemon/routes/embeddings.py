@@ -6,7 +6,7 @@ import json
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.options import terms
+from ktd.daemon.chat.options import terms, whole_number
 from ktd.daemon.embedder import floats
 from ktd.daemon.errors import BadRequest, ModelMissing
 from ktd.daemon.routes.find import present
@@ -26,7 +26,8 @@ async def embed(request: web.Request) -> web.Response:
         raise ModelMissing("model '' not found")
     record = await present(request.app, body.model)
     conditions = terms(record.parameters, body.options, keep_alive=keep_alive)
-    found = await request.app[keys.EMBEDDER].embed(record, texts, conditions, body.truncate)
+    context = whole_number(body.options, "num_ctx")
+    found = await request.app[keys.EMBEDDER].embed(record, texts, conditions, body.truncate, context)
     return replies.json(await asyncio.to_thread(wire.embeddings, body, found))
 
 

@@ -35,7 +35,8 @@ def prompt(request: ollama.GenerateRequest, system: str | None) -> Ask:
     message, before = Message("user", request.prompt), tuple(request.context)
     own = None if before else system  # it is in the context already
     messages = with_system((message,), request.system or own)
-    return Chat(messages, think=think, effort=effort, before=before, truncate=request.truncate)
+    template = request.template or None
+    return Chat(messages, think=think, effort=effort, template=template, before=before, truncate=request.truncate)
 
 
 def refuse_broken(request: ollama.Request) -> None:
@@ -86,8 +87,8 @@ def refuse_mixed(request: ollama.GenerateRequest) -> None:
         raise BadRequest("raw mode does not support template, system, or context")
     if request.suffix and request.context:
         raise BadRequest("a context cannot go before a prompt with a suffix")
-    if request.template:
-        raise NotSupported("ktd renders the model's own template, and does not read Ollama's template language")
+    if request.suffix and request.template:
+        raise BadRequest("what goes before a suffix is filled in by the model's own tokens, without a template")
 
 
 def thinking(value: object) -> tuple[bool | None, str | None]:

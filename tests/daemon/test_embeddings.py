@@ -75,6 +75,9 @@ async def test_long_texts_are_truncated_or_refused(daemon: Any) -> None:
         await daemon.ollama.embed("demo", "x" * 50, truncate=False)
     assert caught.value.status_code == 400
     assert (await daemon.ollama.embed("demo", "ab", truncate=False)).prompt_eval_count == 3
+    assert (await daemon.ollama.embed("demo", "abcd", options={"num_ctx": 4})).prompt_eval_count == 4
+    with pytest.raises(ollama.ResponseError, match="exceeds the context length"):
+        await daemon.ollama.embed("demo", "abcd", truncate=False, options={"num_ctx": 4})
 
 
 async def test_a_model_that_only_embeds(daemon: Any) -> None:
@@ -145,3 +148,20 @@ async def test_vectors_that_json_cannot_hold(daemon: Any, number: float) -> None
         await daemon.ollama.embed("demo", "ab")
     with pytest.raises(openai.BadRequestError, match="embedding contains NaN or Inf values"):
         await daemon.openai.embeddings.create(model="demo", input="ab")
+
+
+async def test_how_much_of_a_text_the_demo_model_reads(ollama_client: ollama.AsyncClient) -> None:
+    """As Ollama's own suite asks, whose num_ctx of 0 and 1 leaves no room; the loaded model stays as large as it is."""
+    text = "What is 12 + 30?"
+    whole = (await ollama_client.embed("demo", text)).prompt_eval_count or 0
+    assert whole > 5
+    for context in (3, 4):
+        short = await ollama_client.embed("demo", text, options={"num_ctx": context})
+        assert (short.prompt_eval_count, len(short.embeddings[0])) == (context, 256)
+        with pytest.raises(ollama.ResponseError, match="the input length exceeds the context length"):
+            await ollama_client.embed("demo", text, truncate=False, options={"num_ctx": context})
+    for context in (0, 1):
+        with pytest.raises(ollama.ResponseError, match="input after truncation exceeds maximum context length"):
+            await ollama_client.embed("demo", text, options={"num_ctx": context})
+    again = await ollama_client.embed("demo", text, truncate=False, options={"num_ctx": 16})
+    assert again.prompt_eval_count == whole

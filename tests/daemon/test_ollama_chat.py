@@ -170,3 +170,15 @@ async def test_who_called_a_tool_is_found_by_the_calls_id(daemon: Any) -> None:
     ]
     await daemon.post("/api/chat", {"model": "named", "messages": talk, "stream": False})
     assert daemon.engine.prompts[0].text == "system ;assistant ;tool f;"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{% for message in messages %}[{{ message.role }}] {{ message.content }} {% endfor %}",
+     "{{ if .System }}[system] {{ .System }} {{ end }}[user] {{ .Prompt }} "],
+    ids=["jinja", "go"],
+)  # fmt: skip
+async def test_a_template_of_the_clients_own(daemon: Any, template: str) -> None:
+    asked = {"model": "demo", "prompt": "Hi", "system": "Be brief.", "template": template, "stream": False}
+    assert (await daemon.post("/api/generate", asked))[0] == 200
+    assert daemon.engine.prompts[0].text.strip() == "[system] Be brief. [user] Hi"

@@ -54,14 +54,15 @@ class FakeWorker:
     async def detokenize(self, tokens: tuple[int, ...]) -> str:
         return "".join(map(chr, tokens))
 
-    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True) -> Embeddings:
+    async def embed(self, prompts: Sequence[Prompt], truncate: bool = True, context: int | None = None) -> Embeddings:
         """(tokens, 4, 0, 0), or what the test says instead."""
+        longest = self._engine.longest if context is None else min(context, self._engine.longest)
         counts = [len(await self.tokenize(prompt)) for prompt in prompts]
-        if max(counts) >= self._engine.longest and not truncate:
+        if max(counts) > longest and not truncate:
             raise JobFailed("prompt_too_long", f"the prompt has {max(counts)} tokens, more than it may have")
         vectors = [self._engine.vector or (float(count), 4.0, 0.0, 0.0) for count in counts]
         packed = tuple(struct.pack(f"<{len(vector)}f", *vector) for vector in vectors)
-        return Embeddings(1, packed, tuple(min(count, self._engine.longest) for count in counts))
+        return Embeddings(1, packed, tuple(min(count, longest) for count in counts))
 
     async def _paused(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._engine.go_on, self._ended)]
