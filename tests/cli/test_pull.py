@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from command_line import KTD, CommandLine
 from fake_hub import FakeHub, Repo
+from gguf_writer import STRING, small_model
 from pulling import BASE, MODEL, STEM, big, r1
 
 from ktd.registry.store import Registry
@@ -102,6 +103,21 @@ def test_pull_and_what_belongs_to_it(daemon, hub):
     found = json.loads(ktd("search", "deepseek", "--json").stdout)
     assert {one["source"] for one in found} == {"huggingface", "modelscope"}
     assert ktd("downloads").stdout.split() == ["NAME", "STATE", "DONE", "SIZE", "SINCE"]
+
+
+def test_create_from_a_file_is_all_or_nothing(daemon, tmp_path):
+    """Its file is registered under a passing name: what fails leaves the model of that name, and nothing else."""
+    small_model().key("tokenizer.chat_template", STRING, "{{ messages[0].content }}").write(tmp_path / "small.gguf")
+    modelfile = tmp_path / "Modelfile"
+    modelfile.write_text("FROM ./small.gguf\nSYSTEM one")
+    made = daemon.ktd("create", "mine", "-f", str(modelfile))
+    assert made.returncode == 0, made.stderr
+    modelfile.write_text("FROM ./small.gguf\nSYSTEM two")
+    failed = daemon.ktd("create", "mine", "-f", str(modelfile), "-q", "q4_K_M")
+    assert failed.returncode == 1
+    assert "Error: quantization is only supported for F16, BF16 and F32 models" in failed.stderr
+    assert {model["name"] for model in daemon.get("/api/tags")["models"]} == {"mine:latest", "demo:latest"}
+    assert daemon.ktd("show", "mine", "--system").stdout == "one\n"
 
 
 def test_killed_anywhere_nothing_is_lost_and_nothing_half_there(daemon, hub):
