@@ -27,6 +27,8 @@ COMMANDS = {
     "rm": "Remove models",
     "verify": "Check files against their digests, and repair them",
     "prune": "Remove files that no model uses",
+    "push": "How to bring a model to a hub",
+    "doctor": "Look at the machine, the daemon and the models",
     "bench": "Measure prefill and decode speed",
 }
 ALIASES = {"ls": "list", "start": "serve"}

@@ -1,3 +1,5 @@
+import json
+
 import click
 
 from ktd.cli import session
@@ -8,7 +10,8 @@ from ktd.cli.screen import say
 @click.command("cp")
 @click.argument("source")
 @click.argument("destination")
-def command(source: str, destination: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def command(source: str, destination: str, as_json: bool) -> None:
     """Give a model a second name. Its files are shared, not copied.
 
     \b
@@ -17,6 +20,7 @@ def command(source: str, destination: str) -> None:
 
     async def copy(client: Client) -> None:
         await client.request("POST", "/api/copy", {"source": source, "destination": destination})
-        say(f"copied '{source}' to '{destination}'")
+        done = {"source": source, "destination": destination}
+        say(json.dumps(done) if as_json else f"copied '{source}' to '{destination}'")
 
     session.run(copy)

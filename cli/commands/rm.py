@@ -1,3 +1,5 @@
+import json
+
 import click
 
 from ktd.cli import session
@@ -7,7 +9,8 @@ from ktd.cli.screen import say
 
 @click.command("rm")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-def command(models: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, a line for each model.")
+def command(models: tuple[str, ...], as_json: bool) -> None:
     """Remove models. Files that were imported in place stay where they are.
 
     \b
@@ -18,6 +21,6 @@ def command(models: tuple[str, ...]) -> None:
     async def remove(client: Client) -> None:
         for model in models:
             await client.request("DELETE", "/api/delete", {"model": model})
-            say(f"deleted '{model}'")
+            say(json.dumps({"deleted": model}) if as_json else f"deleted '{model}'")
 
     session.run(remove)

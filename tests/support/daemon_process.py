@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from processes import children
+
 CODE = (
     "import os, sys; from ktd.daemon.main import run; from ktd.daemon.choices import choose;"
     "sys.exit(run(choose(os.environ).settings, until_stdin_closes=sys.argv[1:] == ['until-stdin-closes']))"
@@ -29,11 +31,7 @@ class DaemonProcess:
 
     def children(self) -> dict[int, str]:
         """Command lines of the processes that it has started, by pid."""
-        found: dict[int, str] = {}
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            for pid in (task / "children").read_text().split():
-                found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-        return found
+        return children(self.process.pid)
 
     def workers(self) -> list[int]:
         return [pid for pid, command in self.children().items() if "ktd.engine.worker" in command]

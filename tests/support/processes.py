@@ -30,3 +30,12 @@ def all_gone(home: Path) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def children(pid: int) -> dict[int, str]:
+    """Process id -> command line of the processes that one has started."""
+    found: dict[int, str] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    return found
