@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from ktd.engine.errors import LoadRefused
 from ktd.engine.models import rotation
 from ktd.engine.models.decoder import assemble
 from ktd.engine.models.family import Family
@@ -16,6 +17,8 @@ DEEPSEEK = Family(layout="adjacent")
 
 def spec(source: Source) -> ModelSpec:
     """The stages of a file, of today's layout (k_b, v_b) or that of early 2025 (kv_b)."""
+    if source.keys.number("attention.temperature_scale", 0.0, least=0.0, most=1e6):
+        raise LoadRefused("unsupported", "attention whose temperature grows with the position is not supported")
     mla = _Mla(source)
     rope, scale = mla.rope(), mla.scale()
     return assemble(source, DEEPSEEK, lambda layer: mla.attention(layer, rope, scale))

@@ -33,11 +33,16 @@ class Source:
 
     @property
     def layers(self) -> int:
-        """Blocks of the model itself: those for predicting further tokens come last and are left out."""
+        """Blocks of the model itself: those for predicting further tokens come last and are left out.
+
+        They count among the blocks even of files that lack them.
+        """
         layers = self.keys.count("block_count", most=len(self.gguf.tensors))
-        while layers and self.has(f"blk.{layers - 1}.nextn.eh_proj.weight"):
+        spare = self.keys.count("nextn_predict_layers", 0, least=0)
+        lacking = spare and spare < layers and not self.in_block(layers - spare, "attn_norm.weight")
+        while layers and self.in_block(layers - 1, "nextn.eh_proj.weight"):
             layers -= 1
-        return layers
+        return layers - spare if lacking else layers
 
     @property
     def rotates(self) -> bool:

@@ -80,6 +80,20 @@ def test_batch_of_different_lengths(case: Case) -> None:
         assert_close(np.concatenate([first[s], second[s]]), case.reference(tokens + more[s]))
 
 
+@pytest.mark.parametrize("relative", tiny_deepseek.RELATIVES)
+def test_relatives(relative: str, tmp_path: Path) -> None:
+    """In chunks of every length, beside another sequence, from either layout."""
+    case = Case(relative, half=False, folder=tmp_path)
+    expected = case.reference(TOKENS)
+    for file in case.files.values():
+        stepper, ours, at = Stepper(file), [], 0
+        for size in (1, 1, 7, 64, 2, 75):
+            parts = {0: (TOKENS[at : at + size], at), at + 1: (TOKENS[:5], 0)}
+            ours.append(stepper.step(parts)[0])
+            at += size
+        assert_close(np.concatenate(ours), expected)
+
+
 def test_both_layouts_give_the_same_logits(case: Case) -> None:
     """k_b and v_b cut from kv_b hold the same numbers, so every sum is the same sum."""
     split, kvb = (Stepper(case.files[style]).read(TOKENS) for style in ("split", "kvb"))

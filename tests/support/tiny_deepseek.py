@@ -6,6 +6,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+import tiny_export
 import torch
 from numpy.typing import NDArray
 from transformers import (
@@ -13,6 +14,8 @@ from transformers import (
     DeepseekV2ForCausalLM,
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
+    Glm4MoeLiteConfig,
+    Glm4MoeLiteForCausalLM,
     PreTrainedModel,
 )
 
@@ -53,6 +56,7 @@ V3 = {
     "n_shared_experts": 1,
     "num_mtp_layers": 0,
 }
+PLAIN = {"n_group": 1, "topk_group": 1, "norm_topk_prob": True}
 V2 = {"n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 2, "routed_scaling_factor": 1.5}
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -67,6 +71,42 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "topk_method": "group_limited_greedy",
         "n_group": 4,
         "topk_group": 2,
+    },
+}
+# Other models of this architecture, small: what is unusual in their configurations is as there.
+RELATIVES: dict[str, dict[str, Any]] = {
+    "moonlight": {
+        **V3,
+        **PLAIN,
+        "q_lora_rank": None,
+        "n_routed_experts": 16,
+        "num_experts_per_tok": 6,
+        "n_shared_experts": 2,
+        "routed_scaling_factor": 2.446,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 50000.0},
+    },
+    "kimi-k2": {
+        **V3,
+        **PLAIN,
+        "q_lora_rank": 48,
+        "n_routed_experts": 24,
+        "num_experts_per_tok": 8,
+        "routed_scaling_factor": 2.827,
+        "rope_parameters": {**YARN, "rope_theta": 50000.0, "factor": 32.0, "mscale": 1.0, "mscale_all_dim": 1.0}
+        | {"beta_fast": 1.0},
+    },
+    "glm-4.7-flash": {
+        **V3,
+        **PLAIN,
+        "q_lora_rank": 48,
+        "v_head_dim": 64,
+        "routed_scaling_factor": 1.8,
+        "rms_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        "mlp_layer_types": ["dense", "sparse", "sparse"],
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
     },
 }
 
@@ -90,14 +130,17 @@ WEIGHTS = {
 }
 
 
-def make(variant: str, *, half: bool, seed: int = 7) -> PreTrainedModel:
+def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3) -> PreTrainedModel:
     """A random model whose logits and routings are spread out; `half` rounds what a 16-bit file would round."""
     torch.manual_seed(seed)
-    facts = SHAPE | VARIANTS[variant]
-    if variant.startswith("v3"):
-        model: PreTrainedModel = DeepseekV3ForCausalLM(DeepseekV3Config(**facts))
-    else:
+    facts = SHAPE | (VARIANTS | RELATIVES)[variant] | {"num_hidden_layers": layers}
+    model: PreTrainedModel
+    if variant == "glm-4.7-flash":
+        model = Glm4MoeLiteForCausalLM(Glm4MoeLiteConfig(**facts))
+    elif variant.startswith("v2"):
         model = DeepseekV2ForCausalLM(DeepseekV2Config(**facts))
+    else:
+        model = DeepseekV3ForCausalLM(DeepseekV3Config(**facts))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             spread = 0.2 if name.endswith("norm.weight") else 1.5 * weight.shape[-1] ** -0.5
@@ -134,6 +177,7 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     config = model.config
     writer = gguf.GGUFWriter(path, "deepseek2")
     _write_metadata(writer, config, how.style)
+    tiny_export.write_tokenizer(writer)
     state = {name: value.float().numpy() for name, value in model.state_dict().items()}
     for name, value, narrow in _tensors(state, config, how):
         kind = np.float16 if how.half and narrow else np.float32
@@ -199,20 +243,22 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, style: str) -> None:
     w.add_kv_lora_rank(c.kv_lora_rank)
     w.add_vocab_size(c.vocab_size)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
-    w.add_leading_dense_block_count(c.first_k_dense_replace)
+    w.add_leading_dense_block_count(SHAPE["first_k_dense_replace"])
     _write_experts(w, c)
     _write_rope(w, c)
 
 
 def _write_experts(w: gguf.GGUFWriter, c: Any) -> None:
-    sigmoid = c.model_type == "deepseek_v3"
     w.add_expert_count(c.n_routed_experts)
     w.add_expert_used_count(c.num_experts_per_tok)
     w.add_expert_shared_count(c.n_shared_experts)
     w.add_expert_feed_forward_length(c.moe_intermediate_size)
     w.add_expert_weights_scale(c.routed_scaling_factor)
     w.add_expert_weights_norm(bool(c.norm_topk_prob))
-    w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
+    if c.model_type == "deepseek_v3":
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    elif c.model_type == "deepseek_v2":
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SOFTMAX)  # files of GLM-4.7-Flash do not say
     if c.n_group:
         w.add_expert_group_count(c.n_group)
         w.add_expert_group_used_count(c.topk_group)

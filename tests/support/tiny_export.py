@@ -66,7 +66,7 @@ def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32
         writer.add_pooling_type(gguf.PoolingType(pooling))
         writer.add_add_eos_token(True)
     _write_metadata(writer, model.config, tiny)
-    _write_tokenizer(writer)
+    write_tokenizer(writer)
     for name, value, wide in _tensors(model, tiny):
         stored = Type.F32 if wide else type
         data = gguf.quantize(np.ascontiguousarray(value, dtype=np.float32), stored)
@@ -80,6 +80,7 @@ def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32
 
 def _tensors(model: PreTrainedModel, tiny: Tiny) -> Iterator[tuple[str, Array, bool]]:
     """(GGUF name, values, whether it is F32 in every file)"""
+    last = model.config.num_hidden_layers - 1
     for name, tensor in model.state_dict().items():
         value = by_input(tensor.float().numpy(), tiny)
         wide = not narrow(name, value)
@@ -89,6 +90,10 @@ def _tensors(model: PreTrainedModel, tiny: Tiny) -> Iterator[tuple[str, Array, b
             value = value + 1
         for ours, part in _renamed(name, value, model.config, tiny):
             yield ours, part, wide
+            if tiny.spare_block and ours.startswith(f"blk.{last}."):
+                yield ours.replace(f"blk.{last}.", f"blk.{last + 1}."), part, wide
+    if tiny.spare_block:
+        yield from _nextn(f"blk.{last + 1}.nextn", model.config.hidden_size)
     yield from _extra(model.config, tiny)
 
 
@@ -145,9 +150,13 @@ def _extra(config: Any, tiny: Tiny) -> Iterator[tuple[str, Array, bool]]:
     if rope.get("rope_type") == "longrope":
         for length in ("long", "short"):
             yield f"rope_factors_{length}.weight", np.array(rope[f"{length}_factor"], dtype=np.float32), True
-    if tiny.spare_block:
-        name = f"blk.{config.num_hidden_layers}.nextn.eh_proj.weight"
-        yield name, np.zeros((config.hidden_size, 2 * config.hidden_size), np.float32), True
+
+
+def _nextn(block: str, dim: int) -> Iterator[tuple[str, Array, bool]]:
+    """What a block that predicts further tokens has beside a plain one's weights."""
+    yield f"{block}.eh_proj.weight", np.zeros((dim, 2 * dim), np.float32), True
+    for norm in ("enorm", "hnorm", "shared_head_norm"):
+        yield f"{block}.{norm}.weight", np.ones(dim, np.float32), True
 
 
 def _llama3_factors(rope: dict[str, Any], head: int) -> Array:
@@ -162,6 +171,8 @@ def _llama3_factors(rope: dict[str, Any], head: int) -> Array:
 def _write_metadata(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
     head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     w.add_block_count(c.num_hidden_layers + tiny.spare_block)
+    if tiny.spare_block:
+        w.add_nextn_predict_layers(1)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
     w.add_feed_forward_length(c.intermediate_size)
@@ -183,7 +194,8 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
     _write_rope(w, c, tiny, head)
 
 
-def _write_tokenizer(w: gguf.GGUFWriter) -> None:
+def write_tokenizer(w: gguf.GGUFWriter) -> None:
+    """Of 96 tokens."""
     w.add_tokenizer_model("llama")
     w.add_token_list(TOKENS)
     w.add_token_scores([-float(number) for number in range(len(TOKENS))])
