@@ -89,7 +89,7 @@ class Pull:
         self.before.append("pulling manifest")
         async with self._stack:
             places = await self._find()
-            bundle = await self._prepare(places[0])
+            bundle = await self._prepared(places)
             for attempt in range(1, TRIES + 1):
                 references = await self._gather(places)
                 if attempt == 1:
@@ -123,6 +123,14 @@ class Pull:
             self._stack.push_async_callback(transfer.close)
             self._transfers[hub.endpoint] = transfer
         return self._transfers[hub.endpoint]
+
+    async def _prepared(self, places: list[Place]) -> Path | None:
+        """`_prepare` at the first place whose files can be read; that is the first one then."""
+        while True:
+            try:
+                return await self._prepare(places[0])
+            except HubUnreachable as error:
+                await self._fall_over(places, error)
 
     async def _prepare(self, place: Place) -> Path | None:
         """Plan the files, refuse what cannot work, say what will be. Returns the configuration's folder."""

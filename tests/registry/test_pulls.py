@@ -227,6 +227,13 @@ async def test_the_other_hub_when_the_first_is_down(pulling, hub):
     assert any("from ModelScope" in event.status for event in events if isinstance(event, Said))
 
 
+async def test_the_other_hub_when_the_first_lists_files_that_it_cannot_send(pulling, hub):
+    hub.redirect = "http://127.0.0.1:9/nothing/listens/here"
+    events = await pulling.events(BIG)
+    assert any("from ModelScope" in event.status for event in events if isinstance(event, Said))
+    assert whole(pulling, events[-1], "ns/Big-GGUF")
+
+
 async def test_the_other_hub_when_the_first_is_silent(pulling, hub, monkeypatch):
     """It is asked meanwhile; nobody waits for the silent one's time to run out."""
     monkeypatch.setattr(asking, "HESITATION", 0.05)
