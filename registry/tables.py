@@ -124,10 +124,7 @@ class Pull(Base):
 
 
 class Download(Base):
-    """A file of a hub: on its way, or here, which says where to fetch it again.
-
-    Of a file on its way only the size of its partial file is true; `received` is what the last stop left.
-    """
+    """A file of a hub: on its way, how far its partial file tells; or here, which says where to fetch it again."""
 
     __tablename__ = "downloads"
     __table_args__ = (UniqueConstraint("source", "repo", "revision", "file"),)
@@ -140,9 +137,7 @@ class Download(Base):
     file: Mapped[str]
     digest: Mapped[str | None] = mapped_column(index=True)
     size: Mapped[int | None]
-    received: Mapped[int]
     state: Mapped[str]
-    error: Mapped[str | None]
     checksums: Mapped[bytes | None]  # CRC-32 of each piece, little endian; see `partial.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -109,7 +109,7 @@ class Journal:
     def arrived(self, source: str, listing: Listing, file: HubFile, checksums: bytes) -> None:
         with self._database.write() as session:
             row = _download(session, source, listing, file)
-            row.digest, row.size, row.received = f"sha256:{file.sha256}", file.size, file.size
+            row.digest, row.size = f"sha256:{file.sha256}", file.size
             row.state, row.checksums, row.updated_at = HERE, checksums, datetime.now(UTC)
 
     def stop(self, name: ModelName, state: str, error: str | None = None) -> None:
@@ -127,7 +127,7 @@ class Journal:
         left = update(Download).where(Download.key == name.key, Download.state == WANTED)
         with self._database.write() as session:
             session.execute(delete(Pull).where(Pull.key == name.key))
-            session.execute(left.values(state=HERE, received=Download.size, updated_at=datetime.now(UTC)))
+            session.execute(left.values(state=HERE, updated_at=datetime.now(UTC)))
 
     def forget(self, name: ModelName) -> None:
         """Nobody wants the model any more."""
@@ -161,7 +161,7 @@ def _download(session: Session, source: str, listing: Listing, file: HubFile) ->
     row = session.scalar(select(Download).filter_by(**known))
     if row is None:
         now = datetime.now(UTC)
-        row = Download(**known, key="", received=0, state=WANTED, created_at=now, updated_at=now)
+        row = Download(**known, key="", state=WANTED, created_at=now, updated_at=now)
         session.add(row)
     return row
 

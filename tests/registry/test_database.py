@@ -51,14 +51,28 @@ INSERT INTO marks (key, value) VALUES ('demo', 'aa');
 """
 
 
-def test_a_database_of_the_first_tables_is_brought_to_todays(home):
+SECOND_RELEASE = """
+INSERT INTO pulls (id, key, name, request, state, created_at, updated_at) VALUES (1, 'registry.ollama.ai/ns/repo:q',
+  'registry.ollama.ai/ns/repo:q', '{"source": null, "revision": null, "include": [], "exclude": []}', 'running',
+  '2025-01-02 03:04:05.000000', '2025-01-02 03:04:05.000000');
+INSERT INTO downloads (id, key, source, repo, revision, file, digest, size, received, state, created_at, updated_at)
+  VALUES (1, 'registry.ollama.ai/ns/repo:q', 'huggingface', 'ns/repo', 'main', 'a.gguf', 'sha256:cc', 9, 3, 'wanted',
+  '2025-01-02 03:04:05.000000', '2025-01-02 03:04:05.000000');
+"""
+
+
+@pytest.mark.parametrize(
+    ("revision", "contents", "pulls"),
+    [("0001", FIRST_RELEASE, []), ("0002", FIRST_RELEASE + SECOND_RELEASE, [("ns/repo:q", 9)])],
+)
+def test_a_database_of_each_older_form_is_brought_to_todays(home, revision, contents, pulls):
     home.mkdir()
     engine = create_engine(f"sqlite:///{home / 'registry.db'}")
     with engine.begin() as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        command.upgrade(config, "0001")
-        for statement in FIRST_RELEASE.split(";"):
+        command.upgrade(config, revision)
+        for statement in contents.split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement)
     engine.dispose()
@@ -66,7 +80,7 @@ def test_a_database_of_the_first_tables_is_brought_to_todays(home):
         [record] = registry.list()
         assert (str(record.name), record.parameters, record.messages) == ("old:latest", {"top_k": 7}, ())
         assert (record.files, record.bundle) == ((Path("/models/old.gguf"),), Path("/models/config"))
-        assert registry.journal.unfinished() == []
+        assert [(str(one.request.name), one.total) for one in registry.journal.unfinished()] == pulls
     assert execute(home, "SELECT value FROM marks") == [("aa",)]
     test_migrations_lead_to_the_tables(home)
 
