@@ -22,6 +22,7 @@ LARGEST = 1e300  # of any number a client may mean; infinity and NaN lie outside
 MOST_STOPS = 64
 LONGEST_STOP = 1024  # characters
 LEAST_CONTEXT = 4
+MOST_TOP_LOGPROBS = 20  # best tokens told at each place
 
 
 def terms(

@@ -5,11 +5,10 @@ from typing import Any, Literal
 import msgspec
 
 from ktd.daemon.chat.chat import Ask, Fill, Raw
+from ktd.daemon.chat.options import MOST_TOP_LOGPROBS
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import openai
 from ktd.daemon.wire.from_openai import MOST_CHOICES, choices
-
-MOST_LOGPROBS = 20
 
 
 class Request(openai.Request):
@@ -67,8 +66,8 @@ def logprobs(request: Request) -> int | None:
     asked = request.logprobs
     if asked is None or asked is False:
         return None
-    if not isinstance(asked, int) or not 0 <= asked <= MOST_LOGPROBS:
-        raise BadRequest(f"logprobs must be a number from 0 to {MOST_LOGPROBS}")
+    if not isinstance(asked, int) or not 0 <= asked <= MOST_TOP_LOGPROBS:
+        raise BadRequest(f"logprobs must be a number from 0 to {MOST_TOP_LOGPROBS}")
     return int(asked)
 
 

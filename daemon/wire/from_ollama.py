@@ -7,13 +7,12 @@ from typing import Any
 from ktd.daemon import duration
 from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Message, Raw, Terms, ToolCall
-from ktd.daemon.chat.options import terms
+from ktd.daemon.chat.options import MOST_TOP_LOGPROBS, terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import ollama
 from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
 
 LEVELS = ("high", "medium", "low", "max")
-MOST_TOP_LOGPROBS = 20
 
 
 def chat(request: ollama.ChatRequest, system: str | None, examples: Examples = ()) -> Chat:

@@ -6,10 +6,10 @@ from typing import Any
 
 from ktd.daemon.chat import schema as schemas
 from ktd.daemon.chat.chat import Chat, Message, ToolCall
+from ktd.daemon.chat.options import MOST_TOP_LOGPROBS
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.wire import openai, parts, tool_choice
 from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
-from ktd.daemon.wire.from_ollama import MOST_TOP_LOGPROBS
 
 EFFORTS = {
     "minimal": "low",

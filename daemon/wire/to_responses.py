@@ -61,8 +61,8 @@ class Reply:
             yield from self._call(call)
 
     def closing(self, ending: Ending) -> Events:
-        yield from self._leave()
         response, done = self.response, ending.done
+        yield from self._leave("incomplete" if done.reason == "length" else "completed")
         response.usage = _usage(ending)
         if done.reason == "length":
             response.status, response.incomplete_details = "incomplete", responses.Incomplete()
@@ -110,27 +110,27 @@ class Reply:
         yield self._numbering(responses.ArgumentsDone(**place, name=item.name, arguments=item.arguments))
         yield self._done(item)
 
-    def _leave(self) -> Events:
+    def _leave(self, status: responses.Status = "completed") -> Events:
         """End the item that grows, if there is one."""
         item, self._item = self._item, None
         if isinstance(item, responses.Thought):
             (summary,) = item.summary
             yield self._numbering(responses.SummaryTextDone(**self._place(item), text=summary.text))
             yield self._numbering(responses.SummaryDone(**self._place(item), part=summary))
-            yield self._done(item)
+            yield self._done(item, status)
         elif isinstance(item, responses.Message):
             (part,) = item.content
             place = self._place(item)
             yield self._numbering(responses.TextDone(**place, text=part.text, logprobs=part.logprobs))
             yield self._numbering(responses.PartDone(**place, part=part))
-            yield self._done(item)
+            yield self._done(item, status)
 
     def _added(self, item: responses.Item) -> responses.Numbered:
         self.response.output.append(item)
         return self._numbering(responses.ItemAdded(output_index=len(self.response.output) - 1, item=item))
 
-    def _done(self, item: responses.Item) -> responses.Numbered:
-        item.status = "completed"
+    def _done(self, item: responses.Item, status: responses.Status = "completed") -> responses.Numbered:
+        item.status = status
         return self._numbering(responses.ItemDone(output_index=len(self.response.output) - 1, item=item))
 
     def _place(self, item: responses.Item) -> Place:

@@ -104,6 +104,7 @@ async def test_how_responses_end_and_fail(daemon: Any) -> None:
     daemon.engine.reason = "length"
     done = await daemon.openai.responses.create(model="demo", input=SUM, max_output_tokens=2)
     assert (done.status, done.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    assert done.output[0].status == "incomplete"
     *_, last = [event async for event in await daemon.openai.responses.create(model="demo", input=SUM, stream=True)]
     assert (last.type, last.response.status) == ("response.incomplete", "incomplete")
     daemon.engine.pause_at = 1
