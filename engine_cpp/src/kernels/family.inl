@@ -1,5 +1,5 @@
-// What every family of quantised types is made from, and how its file defines their matmuls:
-// KTD_TURNED(type) by its Format, KTD_DECODED(type) by the scalar reference.
+// What every family of quantised types is made from, and KTD_TURNED(type), which defines a matmul by its
+// Format; an ISA without products of bytes decodes by the scalar reference instead.
 // clang-format off
 #include "kernels/isa.h"
 #include "kernels/matmuls.h"
@@ -7,32 +7,30 @@
 #include "quant/activation.h"
 #include "quant/ref/decode.h"
 #include "kernels/tiles.inl"
-#include "kernels/decoded.inl"
 #ifdef KTD_BYTES
 #include "kernels/turned.inl"
+#else
+#include "kernels/decoded.inl"
 #endif
 #ifdef KTD_PANELS
 #include "kernels/panels.h"
-#include "kernels/decoded_panels.inl"
 #include "kernels/turned_panels.inl"
 #endif
 // clang-format on
 
-#ifdef KTD_PANELS
-#define KTD_MATMUL(type, few, pack)     \
-  void matmul_##type(const Matmul& m) { \
-    matmul_few_or_many(m, few, pack);   \
+#if defined(KTD_PANELS)
+#define KTD_TURNED(type)                                                                \
+  void matmul_##type(const Matmul& m) {                                                 \
+    matmul_few_or_many(m, matmul<TurnedRows<Format##type>>, pack_turned<Format##type>); \
+  }
+#elif defined(KTD_BYTES)
+#define KTD_TURNED(type)                 \
+  void matmul_##type(const Matmul& m) {  \
+    matmul<TurnedRows<Format##type>>(m); \
   }
 #else
-#define KTD_MATMUL(type, few, pack)     \
+#define KTD_TURNED(type)                \
   void matmul_##type(const Matmul& m) { \
-    few(m);                             \
+    matmul_decoded<Block##type>(m);     \
   }
-#endif
-
-#define KTD_DECODED(type) KTD_MATMUL(type, matmul_decoded<Block##type>, pack_decoded<Block##type>)
-#ifdef KTD_BYTES
-#define KTD_TURNED(type) KTD_MATMUL(type, matmul<TurnedRows<Format##type>>, pack_turned<Format##type>)
-#else
-#define KTD_TURNED(type) KTD_DECODED(type)
 #endif

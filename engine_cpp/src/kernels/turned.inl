@@ -7,6 +7,9 @@
 //   kScales               1: a scale for each 32 weights; 2: for each 16
 //   kMost                 the largest unpacked byte
 //   unpack(blocks)        256 weights of a row as Unpacked<kScales>
+// or, where unpacking needs something in memory: a load soon after the store of a whole vector waits for it,
+// so this is written for some rows before any is unpacked,
+//   Ready, open(blocks, ready), unpack(ready)
 
 namespace ktd::KTD_ISA {
 namespace {
@@ -23,17 +26,41 @@ struct Unpacked {
   Sixteen minimum;
 };
 
-// For formats that give `column<C, H>(blocks)`, half H of column C.
-template <class Format>
-[[gnu::always_inline]] inline Unpacked<Format::kScales> with_columns(const typename Format::Block* b,
-                                                                     Unpacked<Format::kScales> u) {
+// For formats that give `column<C, H>(from)`, half H of column C; from: the blocks, or what is ready of them.
+template <class Format, class From>
+KTD_WORD Unpacked<Format::kScales> with_columns(const From& from, Unpacked<Format::kScales> u) {
   unroll<kColumns>([&](auto c) KTD_INLINE {
     unroll<kHalves>([&](auto h) KTD_INLINE {
-      u.bytes[c.value * kHalves + h.value] = Format::template column<c.value, h.value>(b);
+      u.bytes[c.value * kHalves + h.value] = Format::template column<c.value, h.value>(from);
     });
   });
   return u;
 }
+
+// 256 weights of a row on their way.
+template <class Format>
+struct Opened {
+  const typename Format::Block* blocks;
+  KTD_WORD void open(Opened& to, const typename Format::Block* b) { to.blocks = b; }
+  KTD_WORD auto unpack(const Opened& from) { return Format::unpack(from.blocks); }
+};
+template <class Format>
+  requires requires { typename Format::Ready; }
+struct Opened<Format> {
+  typename Format::Ready ready;
+  KTD_WORD void open(Opened& to, const typename Format::Block* b) { Format::open(b, to.ready); }
+  KTD_WORD auto unpack(const Opened& from) { return Format::unpack(from.ready); }
+};
+
+// The Ready of formats that look their groups up in memory: see points().
+template <class B>
+struct FromIndex {
+  using Block = B;
+  struct Ready {
+    const B* block;
+    alignas(64) uint16_t index[32];
+  };
+};
 
 // Where a chunk finds its planes in every activation row, in bytes from the row.
 struct TurnedPlace {
@@ -74,8 +101,12 @@ template <class Format, int R, int T>
   unroll<T>([&](auto t) KTD_INLINE {
     d[t.value] = twice(load_eight(reinterpret_cast<const float*>(act[t.value] + at.d)));
   });
+  Opened<Format> opened[R];
   unroll<R>([&](auto r) KTD_INLINE {
-    const auto unpacked = Format::unpack(reinterpret_cast<const typename Format::Block*>(w[r.value]));
+    Opened<Format>::open(opened[r.value], reinterpret_cast<const typename Format::Block*>(w[r.value]));
+  });
+  unroll<R>([&](auto r) KTD_INLINE {
+    const auto unpacked = Opened<Format>::unpack(opened[r.value]);
     unroll<T>([&](auto t) KTD_INLINE {
       sums[r.value][t.value] =
           add_products<Format>(sums[r.value][t.value], unpacked, act[t.value], at, d[t.value]);
@@ -118,7 +149,8 @@ void turned_tile(const Matmul& m, int64_t row, int64_t token) {
 
 template <class Format>
 struct TurnedRows {
-  static constexpr int kSums = kIntegerSums, kRows = 2;
+  static constexpr bool kFromMemory = requires { typename Format::Ready; };
+  static constexpr int kSums = kIntegerSums, kRows = kFromMemory ? 4 : 2;  // stores and loads further apart
 
   template <int R, int T>
   static void tile(const Matmul& m, int64_t row, int64_t token) {

@@ -4,16 +4,26 @@
 namespace ktd::KTD_ISA {
 namespace {
 
-// 256 weights of a row, of which the file holds `count`; zeros behind.
+// 256 weights of 16 rows, of which the file holds `count`; zeros behind.
 template <class Format>
-KTD_WORD auto unpack_some(const std::byte* at, int64_t count) {
+struct OpenedRows {
   using Block = typename Format::Block;
-  if (Block::kWeights == kTurned || count == kTurned)
-    return Format::unpack(reinterpret_cast<const Block*>(at));
-  Block blocks[kTurned / Block::kWeights] = {};
-  __builtin_memcpy(blocks, at, static_cast<size_t>(count / Block::kWeights) * sizeof(Block));
-  return Format::unpack(blocks);
-}
+  static constexpr int kBlocks = kTurned / Block::kWeights;
+  Block last[kPanelRows][kBlocks];
+  Opened<Format> row[kPanelRows];
+
+  void open(const std::byte* from, size_t row_bytes, int64_t count) {
+    for (int r = 0; r < kPanelRows; ++r, from += row_bytes) {
+      const auto* b = reinterpret_cast<const Block*>(from);
+      if (kBlocks > 1 && count < kTurned) {
+        __builtin_memset(last[r], 0, sizeof last[r]);
+        __builtin_memcpy(last[r], from, static_cast<size_t>(count / Block::kWeights) * sizeof(Block));
+        b = last[r];
+      }
+      Opened<Format>::open(row[r], b);
+    }
+  }
+};
 
 KTD_WORD void store_numbers(PanelChunk<32>& chunk, int r, const Unpacked<1>& w) {
   store(chunk.numbers[0][r], interleave(w.scale[0].part[0], w.minimum.part[0]));
@@ -25,15 +35,17 @@ KTD_WORD void store_numbers(PanelChunk<16>& chunk, int r, const Unpacked<2>& w) 
 
 // Weights [begin, begin + n) of 16 rows.
 template <class Format>
-void pack_turned(const std::byte* rows, size_t row_bytes, int64_t begin, int64_t n,
+void pack_turned(const std::byte* from, size_t row_bytes, int64_t begin, int64_t n,
                  Panel<32 / Format::kScales>& panel) {
   using Block = typename Format::Block;
   PanelChunk<32 / Format::kScales> chunk;
+  OpenedRows<Format> rows;
   for (int64_t at = 0; at < n; at += kTurned) {
     const int64_t count = n - at < kTurned ? n - at : kTurned;
-    const std::byte* block = rows + static_cast<size_t>((begin + at) / Block::kWeights) * sizeof(Block);
-    for (int r = 0; r < kPanelRows; ++r, block += row_bytes) {
-      const auto w = unpack_some<Format>(block, count);
+    const std::byte* block = from + static_cast<size_t>((begin + at) / Block::kWeights) * sizeof(Block);
+    rows.open(block, row_bytes, count);
+    for (int r = 0; r < kPanelRows; ++r) {
+      const auto w = Opened<Format>::unpack(rows.row[r]);
       unroll<kColumns>([&](auto c) KTD_INLINE { store_bytes(chunk.columns[c.value][r], w.bytes[c.value]); });
       store_numbers(chunk, r, w);
     }

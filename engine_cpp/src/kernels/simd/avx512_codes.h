@@ -37,6 +37,16 @@ KTD_WORD I look_up(const Pattern& table, I index) {
   return _mm512_permutexvar_epi8(index, load(table));
 }
 
+// The bytes of the first 64 from `a`, or of the 64 from `b`, that `from` names.
+KTD_WORD I gather_bytes(const Pattern& from, const void* a, const void* b) {
+  return _mm512_permutex2var_epi8(load_bytes(a), load(from), load_bytes(b));
+}
+// The four bits at 4 j of a word, for both lanes of block j.
+KTD_WORD I nibbles_of(uint32_t word) {
+  const I shifts = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+  return _mm512_and_si512(_mm512_srlv_epi32(_mm512_set1_epi32(static_cast<int>(word)), shifts),
+                          _mm512_set1_epi32(15));
+}
 // --- codebooks in registers ---
 
 // Words of a table of 64 N entries.
@@ -55,6 +65,13 @@ KTD_WORD I look_up_bytes(const uint8_t* table, I index) {
 }
 
 // --- codebooks in memory ---
+
+// Indices to memory, whence scalar loads take them: the compiler must not pick them out of the register
+// instead, a shuffle each.
+KTD_WORD void spill(uint16_t (&to)[32], I words) {
+  _mm512_store_si512(to, words);
+  __asm__("" : "+m"(to));
+}
 
 // Eight points, one for each quadword: those of column C.
 template <int C>

@@ -96,11 +96,14 @@ KTD_WORD Sixteen operator*(Sixteen a, float b) {
 #endif
 
 #if defined(KTD_ISA_avx2)
+#include "kernels/simd/avx2_tables.h"
 #include "kernels/simd/avx2_turned.h"
 #elif defined(KTD_BYTES)
 #include "kernels/simd/avx512_turned.h"
 #endif
 #if defined(KTD_ISA_avx512vbmi)
-#define KTD_CODES
+#define KTD_VBMI
 #include "kernels/simd/avx512_codes.h"
+#elif defined(KTD_ISA_avx512)
+#include "kernels/simd/avx512_tables.h"
 #endif

@@ -26,6 +26,16 @@ KTD_WORD uint64_t quadword_at(const void* p) {
   return quadword;
 }
 
+// Points of a codebook, from memory: two of eight bytes, four of four.
+KTD_WORD __m128i two_points(const uint64_t* first, const uint64_t* second) {
+  const __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+  return _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(low), reinterpret_cast<const double*>(second)));
+}
+KTD_WORD __m128i four_points(const uint32_t* a, const uint32_t* b, const uint32_t* c, const uint32_t* d) {
+  return _mm_setr_epi32(static_cast<int>(*a), static_cast<int>(*b), static_cast<int>(*c),
+                        static_cast<int>(*d));
+}
+
 // 16 small integers, a byte each.
 using Numbers = __m128i;
 

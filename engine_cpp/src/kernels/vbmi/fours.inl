@@ -14,10 +14,6 @@ constexpr Pattern kWeightsE2M1 = pattern([](int i) {  // doubled
   return kRaiseE2M1 + (i % 16 < 8 ? 1 : -1) * kValues[i % 8];
 });
 
-// The bytes of the first 64 from `a`, or of the 64 from `b`, that `from` names.
-KTD_WORD I gather_bytes(const Pattern& from, const void* a, const void* b) {
-  return _mm512_permutex2var_epi8(load_bytes(a), load(from), load_bytes(b));
-}
 // Table entries by the high nibble of each byte; look_up takes the low one.
 KTD_WORD I look_up_high(const Pattern& table, I pairs) {
   return look_up(table, _mm512_srli_epi16(pairs, 4));

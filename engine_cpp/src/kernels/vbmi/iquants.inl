@@ -43,12 +43,6 @@ KTD_WORD Codes3 pair_up(I low, I high) {
   return {_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd)};
 }
 
-// The four bits at 4 j of a word, for both lanes of block j.
-KTD_WORD I nibbles_of(uint32_t word) {
-  const I shifts = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
-  return _mm512_and_si512(_mm512_srlv_epi32(_mm512_set1_epi32(static_cast<int>(word)), shifts),
-                          _mm512_set1_epi32(15));
-}
 // 32 bytes as the low halves of words.
 KTD_WORD I words(const uint8_t* p) {
   return _mm512_cvtepu8_epi16(load32(p));
@@ -103,8 +97,7 @@ struct FormatIQ2_XS {
   }
 };
 
-struct FormatIQ2_S {
-  using Block = BlockIQ2_S;
+struct FormatIQ2_S : FromIndex<BlockIQ2_S> {
   static constexpr int kScales = 2, kMost = 2 * kRaiseIQ2;
 
   // Raised magnitudes to raised weights: minus is twice the raise less this.
@@ -115,18 +108,20 @@ struct FormatIQ2_S {
     const __mmask64 minus = _mm512_bitshuffle_epi64_mask(signs, load(kSigns));
     return _mm512_mask_sub_epi8(plus, minus, _mm512_set1_epi8(2 * kRaiseIQ2), plus);
   }
-  KTD_WORD Unpacked<2> unpack(const Block* b) {
+  KTD_WORD void open(const Block* b, Ready& ready) {
     static constexpr Pattern kHigh = pattern([](int i) { return i % 8 / 2 * 2; });
-    const I high =
-        multishift(kHigh, _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b->qh))));
-    alignas(64) uint16_t index[32];
-    _mm512_store_si512(index, choose(_mm512_set1_epi16(0x0300), high, words(b->qs)));
-    const I signs = _mm512_cvtepu32_epi64(load32(b->signs));
-    const NibbleScales s = nibble_scales(b->scales, half(b->d));
-    return {
-        {column<0>(index, signs), column<1>(index, signs), column<2>(index, signs), column<3>(index, signs)},
-        {{s.first}, {s.second}},
-        {interleave(s.first, s.second) * set(kRaiseIQ2)}};
+    const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b->qh));
+    const I high = multishift(kHigh, _mm512_cvtepu8_epi64(pairs));
+    ready.block = b;
+    spill(ready.index, choose(_mm512_set1_epi16(0x0300), high, words(b->qs)));
+  }
+  KTD_WORD Unpacked<2> unpack(const Ready& ready) {
+    const I signs = _mm512_cvtepu32_epi64(load32(ready.block->signs));
+    const NibbleScales s = nibble_scales(ready.block->scales, half(ready.block->d));
+    return {{column<0>(ready.index, signs), column<1>(ready.index, signs), column<2>(ready.index, signs),
+             column<3>(ready.index, signs)},
+            {{s.first}, {s.second}},
+            {interleave(s.first, s.second) * set(kRaiseIQ2)}};
   }
 };
 
@@ -185,58 +180,70 @@ struct FormatIQ3_S {
 };
 
 // Ternary weights moved by an eighth of their scale: the points hold eighths.
-struct FormatIQ1_S {
-  using Block = BlockIQ1_S;
+struct FormatIQ1_S : FromIndex<BlockIQ1_S> {
   static constexpr int kScales = 1, kMost = 16;
 
-  KTD_WORD Unpacked<1> unpack(const Block* b) {
+  // The word of each block of 32, in both of its lanes.
+  KTD_WORD I heads(const Block* b) {
     static constexpr Pattern kTwice = pattern([](int i) { return i % 4 < 2 ? i / 8 * 2 + i % 4 : 0x80; });
+    return shuffle(_mm512_broadcast_i32x4(load16(b->qh)), kTwice);
+  }
+  KTD_WORD void open(const Block* b, Ready& ready) {
     static constexpr Pattern kHigh = pattern([](int i) { return i % 8 / 2 * 3; });
-    const I head = shuffle(_mm512_broadcast_i32x4(load16(b->qh)), kTwice);
-    alignas(64) uint16_t index[32];
-    _mm512_store_si512(index, choose(_mm512_set1_epi16(0x0700), multishift(kHigh, head), words(b->qs)));
-    const I odd = _mm512_and_si512(_mm512_srli_epi32(head, 11), _mm512_set1_epi32(14));
-    const F eighth = set(half(b->d) * 0.125f), scale = fma(to_float(odd), eighth, eighth);
+    ready.block = b;
+    spill(ready.index, choose(_mm512_set1_epi16(0x0700), multishift(kHigh, heads(b)), words(b->qs)));
+  }
+  KTD_WORD Unpacked<1> unpack(const Ready& ready) {
+    const I head = heads(ready.block);
+    const I even = _mm512_and_si512(_mm512_srli_epi32(head, 11), _mm512_set1_epi32(14));
+    const F eighth = set(half(ready.block->d) * 0.125f), scale = fma(to_float(even), eighth, eighth);
     const __mmask16 down = _mm512_test_epi32_mask(head, _mm512_set1_epi32(0x8000));
-    return {{points<0>(kPointsIQ1.at, index), points<1>(kPointsIQ1.at, index),
-             points<2>(kPointsIQ1.at, index), points<3>(kPointsIQ1.at, index)},
+    return {{points<0>(kPointsIQ1.at, ready.index), points<1>(kPointsIQ1.at, ready.index),
+             points<2>(kPointsIQ1.at, ready.index), points<3>(kPointsIQ1.at, ready.index)},
             {{scale}},
             {scale * _mm512_mask_mov_ps(set(7), down, set(9))}};
   }
 };
 
-struct FormatIQ1_M {
-  using Block = BlockIQ1_M;
+struct FormatIQ1_M : FromIndex<BlockIQ1_M> {
   static constexpr int kScales = 2, kMost = 18;
 
-  // Points that move up are 2 higher than those that move down, which `head` tells by the last bit of a word.
+  // Two fours of bits, each a group's three and the sign of its shift, in every doubleword.
+  KTD_WORD I fours(const Block* b) { return _mm512_cvtepu8_epi32(load16(b->qh)); }
+  KTD_WORD void open(const Block* b, Ready& ready) {
+    static constexpr Pattern kHigh = pattern([](int i) { return i % 8 / 4 * 32 + i % 4 / 2 * 4; });
+    ready.block = b;
+    const I index = choose(_mm512_set1_epi16(0x0700), multishift(kHigh, fours(b)), words(b->qs));
+    spill(ready.index, index);
+  }
+  // Points that move up are 2 higher than those that move down.
   template <int C>
-  KTD_WORD Bytes column(const uint16_t* index, I head) {
+  KTD_WORD Bytes column(const uint16_t* index, I fours) {
     const I down = points<C>(kPointsIQ1.at, index);
-    const __mmask8 up = _mm512_testn_epi64_mask(head, _mm512_set1_epi64(0x0800ll << (16 * C)));
+    const __mmask8 up = _mm512_testn_epi64_mask(fours, _mm512_set1_epi64(8ll << (C % 2 * 4 + C / 2 * 32)));
     return _mm512_mask_add_epi64(down, up, down, _mm512_set1_epi8(2));
   }
+  // The half whose nibbles are on top of four words.
   KTD_WORD float d(uint64_t scales) {
     return half(static_cast<uint16_t>((scales >> 12 & 15) | (scales >> 24 & 0xf0) | (scales >> 36 & 0xf00) |
                                       (scales >> 48 & 0xf000)));
   }
-  KTD_WORD Unpacked<2> unpack(const Block* b) {
-    static constexpr Pattern kHigh = pattern([](int i) { return i % 8 / 4 * 32 + i % 4 / 2 * 4; });
+  KTD_WORD F scale(uint64_t scales) {
     static constexpr Pattern kFourTimes =
         pattern([](int i) { return i % 4 < 2 ? i / 16 * 2 + i % 4 : 0x80; });
-    const I fours = _mm512_cvtepu8_epi32(load16(b->qh));
-    const I head = choose(_mm512_set1_epi16(0x0f00), multishift(kHigh, fours), words(b->qs));
-    alignas(64) uint16_t index[32];
-    _mm512_store_si512(index, _mm512_and_si512(head, _mm512_set1_epi16(0x07ff)));
-    const uint64_t scales = quadword_at(b->scales);
     const I shifts = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 3, 6, 9));
-    const I threes =
-        _mm512_srlv_epi32(shuffle(_mm512_set1_epi64(static_cast<long long>(scales)), kFourTimes), shifts);
+    const I word = shuffle(_mm512_set1_epi64(static_cast<long long>(scales)), kFourTimes);
+    const I threes = _mm512_and_si512(_mm512_srlv_epi32(word, shifts), _mm512_set1_epi32(7));
     const F eighth = set(d(scales) * 0.125f);
-    const F scale = fma(to_float(_mm512_and_si512(threes, _mm512_set1_epi32(7))), eighth + eighth, eighth);
-    return {{column<0>(index, head), column<1>(index, head), column<2>(index, head), column<3>(index, head)},
-            {{_mm512_moveldup_ps(scale)}, {_mm512_movehdup_ps(scale)}},
-            {scale * set(9)}};
+    return fma(to_float(threes), eighth + eighth, eighth);
+  }
+  KTD_WORD Unpacked<2> unpack(const Ready& ready) {
+    const I signs = fours(ready.block);
+    const F by = scale(quadword_at(ready.block->scales));
+    return {{column<0>(ready.index, signs), column<1>(ready.index, signs), column<2>(ready.index, signs),
+             column<3>(ready.index, signs)},
+            {{_mm512_moveldup_ps(by)}, {_mm512_movehdup_ps(by)}},
+            {by * set(9)}};
   }
 };
 
