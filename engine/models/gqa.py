@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from ktd.engine.errors import LoadRefused
 from ktd.engine.models import rotation
 from ktd.engine.models.family import Family
 from ktd.engine.models.source import Source
@@ -57,6 +58,8 @@ def _attention(source: Source, family: Family, layer: int, rope: Rope, window: i
 def _projections(source: Source, layer: int, queries: int, keys: int) -> tuple[Weight, Weight, Weight]:
     """q, k and v, each a tensor or the three in one."""
     dim, fused = source.dim, f"blk.{layer}.attn_qkv.weight"
+    if source.in_block(layer, "attn_qkv.bias"):
+        raise LoadRefused("unsupported", f"tensor 'blk.{layer}.attn_qkv.bias': fused biases are not supported")
     if source.has(fused):
         rows = queries + 2 * keys
         q, k = Weight(fused, (dim, queries), 0, rows), Weight(fused, (dim, keys), queries, rows)

@@ -49,6 +49,17 @@ def test_scale_and_rope_without_scaling() -> None:
     assert (stage.rope.layout, stage.rope.dims, len(stage.rope.frequencies)) == ("adjacent", 16, 8)
 
 
+def test_counted_blocks_that_a_file_lacks_are_left_out() -> None:
+    """Those that predict further tokens, where whoever made the file dropped them."""
+    trunk = headers.deepseek2(changed={"block_count": 3, "nextn_predict_layers": 1})
+    assert spec_for(trunk) == spec_for(headers.deepseek2())
+
+
+def test_a_growing_temperature_is_refused() -> None:
+    with pytest.raises(LoadRefused, match="temperature grows"):
+        spec_for(headers.deepseek2(changed={"attention.temperature_scale": 0.1}))
+
+
 def test_yarn_scales_the_scores() -> None:
     yarn: dict[str, Value | None] = {
         "rope.scaling.type": "yarn",
