@@ -17,7 +17,7 @@ each_type = pytest.mark.parametrize("t", TYPES, ids=lambda t: t.name)
 each_length = pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 17, 64, 100, 511])
 cache_types = pytest.mark.parametrize("name", ["F32", "F16", "BF16"])
 
-MANY = 8  # tokens from which a kernel may unpack weights for all of them
+MANY = 12  # tokens from which a kernel may unpack weights for all of them
 # A number of a block, and how many times its size weights are raised at most: where it stands, factor, its type.
 RAISED: dict[str, tuple[int, int, type[np.floating[Any]]]] = {
     "Q4_0": (0, 8, np.float16), "Q4_1": (2, 1, np.float16), "Q5_0": (0, 16, np.float16), "Q5_1": (2, 1, np.float16),

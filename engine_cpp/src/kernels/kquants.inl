@@ -28,13 +28,13 @@ struct FormatQ2_K {
 
   template <int C, int H>
   KTD_WORD Bytes column(const Block* b) {
-    return bits<3>(move<Planes, H>(fours<C, H>(b->qs)));
+    return in_place<Planes, 3, H>(fours<C, H>(b->qs));
   }
   KTD_WORD Unpacked<2> unpack(const Block* b) {
     const Numbers numbers = numbers_at(b->scales);
-    const Sixteen scale = unsigned_floats(low_four(numbers)) * half(b->d);
+    const Sixteen scale = unsigned_floats(low_four(numbers)) * in_place_scale<Planes>(half(b->d));
     const Sixteen minimum = unsigned_floats(high_four(numbers)) * half(b->dmin);
-    return with_columns<FormatQ2_K>(b, {{}, {firsts(scale), seconds(scale)}, minimum});
+    return with_scales<FormatQ2_K>(b, scale, minimum);
   }
 };
 
@@ -48,16 +48,16 @@ struct FormatQ3_K {
   }
   KTD_WORD Unpacked<2> unpack(const Block* b) {
     const Sixteen scale = signed_floats(six_bit_scales(&b->d)) * half(b->d);
-    return with_columns<FormatQ3_K>(b, {{}, {firsts(scale), seconds(scale)}, scale * 4});
+    return with_scales<FormatQ3_K>(b, scale, scale * 4);
   }
 };
 
+// The eight scales of a Q4_K or Q5_K block times d, and its minima.
 template <class Format>
-KTD_WORD Unpacked<1> with_scales_and_minima(const typename Format::Block* b) {
+KTD_WORD Unpacked<1> with_scales_and_minima(const typename Format::Block* b, const Sixteen& d) {
   const Numbers numbers = scales_and_minima(b);
-  return with_columns<Format>(b, {{},
-                                  {unsigned_floats(first_twice(numbers)) * half(b->d)},
-                                  unsigned_floats(last_twice(numbers)) * half(b->dmin)});
+  return with_scale<Format>(b, unsigned_floats(first_twice(numbers)) * d,
+                            unsigned_floats(last_twice(numbers)) * half(b->dmin));
 }
 
 struct FormatQ4_K {
@@ -66,9 +66,11 @@ struct FormatQ4_K {
 
   template <int C, int H>
   KTD_WORD Bytes column(const Block* b) {
-    return bits<15>(move<Nibbles, H>(pairs<C, H>(b->qs)));
+    return in_place<Nibbles, 15, H>(pairs<C, H>(b->qs));
   }
-  KTD_WORD Unpacked<1> unpack(const Block* b) { return with_scales_and_minima<FormatQ4_K>(b); }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    return with_scales_and_minima<FormatQ4_K>(b, in_place_scale<Nibbles>(half(b->d)));
+  }
 };
 
 struct FormatQ5_K {
@@ -80,7 +82,9 @@ struct FormatQ5_K {
     const Bytes low = bits<15>(move<Nibbles, H>(pairs<C, H>(b->qs)));
     return merge<16>(low, move<OneBitTo<4>, H>(all<C, H>(b->qh)));
   }
-  KTD_WORD Unpacked<1> unpack(const Block* b) { return with_scales_and_minima<FormatQ5_K>(b); }
+  KTD_WORD Unpacked<1> unpack(const Block* b) {
+    return with_scales_and_minima<FormatQ5_K>(b, sixteen(half(b->d)));
+  }
 };
 
 struct FormatQ6_K {
@@ -94,7 +98,7 @@ struct FormatQ6_K {
   }
   KTD_WORD Unpacked<2> unpack(const Block* b) {
     const Sixteen scale = signed_floats(numbers_at(b->scales)) * half(b->d);
-    return with_columns<FormatQ6_K>(b, {{}, {firsts(scale), seconds(scale)}, scale * 32});
+    return with_scales<FormatQ6_K>(b, scale, scale * 32);
   }
 };
 
@@ -108,7 +112,7 @@ struct FormatQ8_K {
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = sixteen(b->d);
-    return with_columns<FormatQ8_K>(b, {{}, {scale}, scale * kRaisedSigned});
+    return with_scale<FormatQ8_K>(b, scale, scale * kRaisedSigned);
   }
 };
 

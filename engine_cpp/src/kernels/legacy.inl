@@ -35,7 +35,7 @@ struct FormatQ4_0 {
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = halves_of(b, &Block::d);
-    return with_columns<FormatQ4_0>(b, {{}, {scale}, scale * 8});
+    return with_scale<FormatQ4_0>(b, scale, scale * 8);
   }
 };
 
@@ -48,7 +48,7 @@ struct FormatQ4_1 {
     return nibble_column<C, H>(b);
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
-    return with_columns<FormatQ4_1>(b, {{}, {halves_of(b, &Block::d)}, halves_of(b, &Block::m) * -1});
+    return with_scale<FormatQ4_1>(b, halves_of(b, &Block::d), halves_of(b, &Block::m) * -1);
   }
 };
 
@@ -62,7 +62,7 @@ struct FormatQ5_0 {
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = halves_of(b, &Block::d);
-    return with_columns<FormatQ5_0>(b, {{}, {scale}, scale * 16});
+    return with_scale<FormatQ5_0>(b, scale, scale * 16);
   }
 };
 
@@ -75,7 +75,7 @@ struct FormatQ5_1 {
     return five_bit_column<C, H>(b);
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
-    return with_columns<FormatQ5_1>(b, {{}, {halves_of(b, &Block::d)}, halves_of(b, &Block::m) * -1});
+    return with_scale<FormatQ5_1>(b, halves_of(b, &Block::d), halves_of(b, &Block::m) * -1);
   }
 };
 
@@ -90,7 +90,7 @@ struct FormatQ8 {
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = halves_of(b, &Block::d);
-    return with_columns<FormatQ8>(b, {{}, {scale}, scale * kRaisedSigned});
+    return with_scale<FormatQ8>(b, scale, scale * kRaisedSigned);
   }
 };
 using FormatQ8_0 = FormatQ8<BlockQ8_0>;

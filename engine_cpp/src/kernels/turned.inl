@@ -26,14 +26,37 @@ struct Unpacked {
   Sixteen minimum;
 };
 
-// For formats that give `column<C, H>(from)`, half H of column C; from: the blocks, or what is ready of them.
+// Of a format that gives `column<C, H>(from)`, half H of column C; from: the blocks, or what is ready of
+// them.
 template <class Format, class From>
-KTD_WORD Unpacked<Format::kScales> with_columns(const From& from, Unpacked<Format::kScales> u) {
+KTD_WORD void unpack_columns(Unpacked<Format::kScales>& u, const From& from) {
   unroll<kColumns>([&](auto c) KTD_INLINE {
     unroll<kHalves>([&](auto h) KTD_INLINE {
       u.bytes[c.value * kHalves + h.value] = Format::template column<c.value, h.value>(from);
     });
   });
+}
+template <class Format, class From>
+KTD_WORD Unpacked<Format::kScales> with_columns(const From& from, Unpacked<Format::kScales> u) {
+  unpack_columns<Format>(u, from);
+  return u;
+}
+// With a scale for each 32, or with one for each 16. (No part is set twice: it would go through memory.)
+template <class Format>
+KTD_WORD Unpacked<1> with_scale(const typename Format::Block* b, Sixteen scale, Sixteen minimum) {
+  Unpacked<1> u;
+  unpack_columns<Format>(u, b);
+  u.scale[0] = scale;
+  u.minimum = minimum;
+  return u;
+}
+template <class Format>
+KTD_WORD Unpacked<2> with_scales(const typename Format::Block* b, Sixteen scale, Sixteen minimum) {
+  Unpacked<2> u;
+  unpack_columns<Format>(u, b);
+  u.scale[0] = firsts(scale);
+  u.scale[1] = seconds(scale);
+  u.minimum = minimum;
   return u;
 }
 

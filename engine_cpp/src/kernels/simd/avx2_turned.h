@@ -87,6 +87,15 @@ template <int Mask>
 KTD_WORD Bytes merge(Bytes low, Bytes x) {
   return _mm256_or_si256(low, bits<Mask>(x));
 }
+// Moved: larger bytes would not fit into the sums of dot_columns.
+template <class Move, int Mask, int H>
+KTD_WORD Bytes in_place(Bytes x) {
+  return bits<Mask>(move<Move, H>(x));
+}
+template <class Move>
+KTD_WORD Sixteen in_place_scale(float d) {
+  return sixteen(d);
+}
 KTD_WORD Bytes high_nibbles(Bytes x) {
   return bits<15>(_mm256_srli_epi16(x, 4));
 }

@@ -19,7 +19,7 @@ using Bytes = __m512i;
 constexpr int kF = 16;
 constexpr int kFloatSums = 16;
 constexpr int kIntegerSums = 8;
-constexpr int kTokenTile = 8;
+constexpr int kTokenTile = 4;
 
 KTD_WORD F set(float x) {
   return _mm512_set1_ps(x);

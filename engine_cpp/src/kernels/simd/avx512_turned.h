@@ -92,6 +92,20 @@ template <int Mask>
 KTD_WORD Bytes merge(Bytes low, Bytes x) {
   return _mm512_ternarylogic_epi64(low, x, _mm512_set1_epi8(static_cast<char>(Mask)), 0xf8);
 }
+// Without moving them: a byte is unsigned, so that the bits may stay where they are, 2^-by(j) times too
+// large.
+template <class Move, int Mask, int>
+KTD_WORD Bytes in_place(Bytes x) {
+  constexpr auto mask = [](int j) { return 0x0101010101010101 * (Mask << -Move::by(j)); };
+  return _mm512_and_si512(
+      x, _mm512_setr_epi64(mask(0), mask(1), mask(2), mask(3), mask(4), mask(5), mask(6), mask(7)));
+}
+template <class Move>
+KTD_WORD Sixteen in_place_scale(float d) {
+  constexpr auto unit = [](int j) { return 1.0f / static_cast<float>(1 << -Move::by(j)); };
+  return {set(d) * _mm512_setr_ps(unit(0), unit(0), unit(1), unit(1), unit(2), unit(2), unit(3), unit(3),
+                                  unit(4), unit(4), unit(5), unit(5), unit(6), unit(6), unit(7), unit(7))};
+}
 KTD_WORD Bytes high_nibbles(Bytes x) {
   return bits<15>(_mm512_srli_epi16(x, 4));
 }

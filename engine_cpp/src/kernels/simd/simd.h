@@ -8,19 +8,26 @@
 //   Bytes           4 kF bytes; a column is kHalves of them
 //   dot_columns     int32 lanes, each the sums of four products of unsigned bytes and signed activations in
 //                   [-127, 127], over some columns
-//   pairs, alternate, fours, all<C, H>   half H of column C: quadword C of each 32 bytes, for two blocks
-//   each; of
-//                   each first and second 32 of 64, in turn, twice; of each 32 bytes, for four blocks; for
-//                   all
-//   eights<I, H>    quadword I of the half's blocks, `stride` bytes apart
-//   move<Move, H>   the bits of block j moved to the left by Move::by(j), or to the right where that is
-//   negative bits<Mask>      of every byte; merge<Mask>(low, x): low with those of x fifth_bits<C>   adds 16
-//   where the bit is set, of 32 in the first word of a quadword raise_signed    signed bytes, raised by
-//   kRaisedSigned; kMostSigned: the largest that dot_columns then meets Eight, Sixteen  one float per 32 and
-//   per 16 of 256 weights eight_halves    four and four halves as an Eight; twice: an Eight, each twice
+//   Eight, Sixteen  one float per 32 and per 16 of 256 weights
+//   eight_halves    four and four halves as an Eight
+//   twice           an Eight, each twice
 //   firsts, seconds the floats of even 16s, or of odd ones, for both
-//   Numbers         16 small integers, and what x86.h does with them; unsigned_floats, signed_floats of them
+//   Numbers         16 small integers, and what x86.h does with them
+//   unsigned_floats, signed_floats of Numbers
 //   kIntegerSums    as kFloatSums, beside what these products need
+//
+// Half H of column C of 256 weights, whose blocks of 32 have a quadword each:
+//   pairs           quadword C of each 32 bytes, for two blocks
+//   fours           the same for four blocks
+//   all             the same for all
+//   alternate       quadword C of each first and each second 32 of 64 bytes, in turn, twice
+//   eights<I>       quadword I of each block, `stride` bytes apart
+//   move<Move>      the bits of block j moved left by Move::by(j), or right where that is negative
+//   bits<Mask>      of every byte
+//   merge<Mask>     the bits of the second beside the first
+//   in_place<Move, Mask>  the bits Mask after a move to the right, up to factors that in_place_scale knows
+//   fifth_bits      adds 16 where the bit is set, of 32 in the first word of a quadword
+//   raise_signed    signed bytes, raised by kRaisedSigned; dot_columns takes them as kMostSigned
 //
 // And where KTD_PANELS says so, dot_rows and turn: see panels.inl.
 #pragma once
@@ -85,6 +92,10 @@ KTD_WORD Sixteen sixteen(float x) {
   Sixteen same;
   unroll<kHalves>([&](auto h) KTD_INLINE { same.part[h.value] = set(x); });
   return same;
+}
+KTD_WORD Sixteen operator*(Sixteen a, const Sixteen& b) {
+  unroll<kHalves>([&](auto h) KTD_INLINE { a.part[h.value] = a.part[h.value] * b.part[h.value]; });
+  return a;
 }
 KTD_WORD Sixteen operator*(Sixteen a, float b) {
   unroll<kHalves>([&](auto h) KTD_INLINE { a.part[h.value] = a.part[h.value] * set(b); });
