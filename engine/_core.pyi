@@ -22,6 +22,8 @@ class Machine:
     def isa(self) -> str: ...
     def read_bandwidth(self, bytes: int) -> float:
         """Bytes per second that all threads read together from a fresh buffer of this size."""
+    def multiplication_peak(self) -> tuple[float, float]:
+        """Multiplications per second of all threads together, of floats and of bytes."""
 
 class Weights:
     """GGUF tensors of files that are mapped, or read into memory of their own.
@@ -70,8 +72,10 @@ class Model:
         """Logits [len(rows), vocab] and states [len(kept), dim]; see engine.batch.Batch for the arguments."""
 
 class KvCache:
-    """Pages of cache rows for every attention stage of a model; `type` is "f16" or "f32"."""
+    """Pages of cache rows for every attention stage of a model; `type` is "f32", "f16", "bf16" or "q8_0"."""
     def __init__(self, model: Model, pages: int, page_tokens: int, type: str = "f16") -> None: ...
+    def fill(self) -> None:
+        """Give every page memory, with numbers that mean nothing: for measurements."""
     @property
     def bytes(self) -> int: ...
     @property
@@ -150,12 +154,17 @@ class Kernels:
     def silu_mul(self, gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def axpy(self, a: float, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
         """y + a * x."""
-    def max(self, x: NDArray[np.float32]) -> float: ...
-    def exp_sub_sum(self, x: NDArray[np.float32], shift: float) -> tuple[NDArray[np.float32], float]:
-        """exp(x - shift) and its sum."""
     def store_row(self, type: int, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """x as a cache row of F32, F16 or BF16."""
-    def mix_rows(
-        self, type: int, rows: NDArray[np.uint8], p: NDArray[np.float32], y: NDArray[np.float32]
+        """x as a cache row of F32, F16, BF16 or Q8_0."""
+    def load_rows(self, type: int, rows: NDArray[np.uint8], begin: int, n: int) -> NDArray[np.float32]:
+        """Values [begin, begin + n) of cache rows [r, bytes]."""
+    def attend(
+        self,
+        q: NDArray[np.float32],
+        keys: NDArray[np.float32],
+        values: NDArray[np.float32],
+        begin: NDArray[np.int32],
+        end: NDArray[np.int32],
+        softcap: float = 0.0,
     ) -> NDArray[np.float32]:
-        """y [n] + the sum of p[r] * rows[r], of which the first n values count."""
+        """softmax(q . keys) . values, for q [r, k], keys [n, k], values [n, v]; row r sees keys [begin[r], end[r])."""

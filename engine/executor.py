@@ -59,8 +59,12 @@ class CpuExecutor:
             self._weights.populate(self._machine, begin, length)
             progress(begin + length, self._wanted)
 
-    def open_cache(self, pages: int, type: str) -> None:
+    def open_cache(self, pages: int, type: str, filled: bool = False) -> None:
+        """`filled`: with numbers that mean nothing, for measurements."""
+        self._cache = None  # what it held is free first
         self._cache = _core.KvCache(self._model, pages, PAGE_TOKENS, type)
+        if filled:
+            self._cache.fill()
 
     def forward(self, batch: Batch) -> tuple[Floats, Floats]:
         assert self._cache is not None, "open_cache comes first"
@@ -74,12 +78,19 @@ def parted(tensors: Sequence[Tensor], names: Set[str]) -> tuple[list[Tensor], li
 
 
 def derived_bytes(spec: ModelSpec, gguf: Gguf) -> int:
-    """Bytes of the weights that CpuExecutor makes: the turned keys of files that have only kv_b."""
+    """Bytes of the weights that CpuExecutor makes: keys of latent attention, turned to the form a file lacks."""
     return sum(_turned_keys(stage, gguf) for stage in spec.stages if isinstance(stage, MlaAttention))
 
 
 def _turned_keys(stage: MlaAttention, gguf: Gguf) -> int:
-    if stage.kv_b is None:
-        return 0
-    bytes = 4 if gguf.tensors[stage.kv_b.name].type == TensorType.F32 else 2
-    return stage.heads * stage.nope * stage.kv_lora * bytes
+    """Floats stay what they are; quantised weights become Q8_0, or F16 where rows are not whole blocks."""
+    stored, row = (stage.k_b, stage.kv_lora) if stage.k_b is not None else (stage.kv_b, stage.nope)
+    assert stored is not None, "the spec has one of the two"
+    values = stage.heads * stage.nope * stage.kv_lora
+    match gguf.tensors[stored.name].type:
+        case TensorType.F32:
+            return 4 * values
+        case TensorType.F16 | TensorType.BF16:
+            return 2 * values
+        case _:
+            return values // 32 * 34 if row % 32 == 0 else 2 * values

@@ -16,7 +16,6 @@ from ktd.engine.spec import ModelSpec
 from ktd.engine.tokenizer import Tokenizer
 
 MOST_STEP_TOKENS = 8192
-CACHE_VALUE_BYTES = {"f16": 2, "f32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
             raise LoadRefused("bad_file", problem)
         sizes = {tensor.name: tensor.nbytes for tensor in tensors}
         wish = Wish(load.context, load.cache_tokens, load.whole)
-        free, value, derived = available_memory(), CACHE_VALUE_BYTES[load.cache_type], derived_bytes(spec, gguf)
+        free, derived = available_memory(), derived_bytes(spec, gguf)
         residence = load.weights or _residence(load.files)
-        budget = Budget(max(0, free - load.reserved), value, derived, residence=residence)
+        budget = Budget(max(0, free - load.reserved), load.cache_type, derived, residence=residence)
         largest = place(spec, sizes, budget, wish)  # what is sure to be too large ends here
         step = load.step_tokens or STEP_TOKENS
         step = step if spec.generates else max(step, largest.context)

@@ -13,6 +13,7 @@ MAX_FRAME = 64 << 20
 FinishReason = Literal["stop", "length", "cancelled"]
 FailureKind = Literal["prompt_too_long", "bad_request", "engine"]
 Residence = Literal["mapped", "read", "streamed"]
+CacheType = Literal["f32", "f16", "bf16", "q8_0"]  # of the values that the KV cache keeps
 RefusalKind = Literal["bad_file", "unsupported", "out_of_memory", "bad_option", "engine"]
 
 
@@ -92,7 +93,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     files: tuple[str, ...]
     context: int | None = None
     threads: int | None = None
-    cache_type: Literal["f16", "f32"] = "f16"
+    cache_type: CacheType = "f16"
     weights: Residence | None = None
     cache_tokens: int | None = None
     step_tokens: int | None = None

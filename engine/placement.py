@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ktd.engine.errors import LoadRefused
-from ktd.engine.messages import PlacementRow, Residence
+from ktd.engine.messages import CacheType, PlacementRow, Residence
 from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
 
 PAGE_TOKENS = 32
@@ -20,6 +20,8 @@ HELD: dict[Residence, str] = {
     "read": "read into memory, for its huge pages",
     "streamed": "mapped from the file",
 }
+# Values of a block, and its bytes.
+CACHE_BLOCKS: dict[CacheType, tuple[int, int]] = {"f32": (1, 4), "f16": (1, 2), "bf16": (1, 2), "q8_0": (32, 34)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Budget:
     """What placement has to share out, in bytes."""
 
     free: int  # memory that may be taken
-    cache_value: int  # one value of the KV cache
+    cache_type: CacheType
     derived: int = 0  # weights made while loading
     scratch: int = 0  # of a step
     residence: Residence = "mapped"  # of weights that fit into memory
@@ -79,7 +81,7 @@ def routed_experts(spec: ModelSpec) -> frozenset[str]:
 def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> Placement:
     fixed = [*_weight_rows(spec, sizes, budget.residence), *_work_rows(budget)]
     taken = sum(row.bytes for row in fixed) + HEADROOM
-    per_page = cache_row_bytes(spec, budget.cache_value) * PAGE_TOKENS
+    per_page = cache_row_bytes(spec, budget.cache_type) * PAGE_TOKENS
     room = max(0, budget.free - taken) // per_page * PAGE_TOKENS
     context, reason = _context(spec.context, wish, room)
     if (held := max(context, wish.cache or 0)) > room:
@@ -99,10 +101,15 @@ def _with_experts(rest: Placement, bytes: int, free: int) -> Placement:
     return replace(rest, rows=(PlacementRow(ROUTED, "cpu", held, why), *rest.rows))
 
 
-def cache_row_bytes(spec: ModelSpec, value_bytes: int) -> int:
-    """Bytes of KV cache per token; each layer's row starts on a cache line."""
+def cache_row_bytes(spec: ModelSpec, type: CacheType) -> int:
+    """Bytes of KV cache per token; each layer's row is whole blocks and starts on a cache line."""
+    values, size = CACHE_BLOCKS[type]
     widths = [stage.cache_width for stage in spec.stages if isinstance(stage, GqaAttention | MlaAttention)]
-    return sum(-(-width * value_bytes // CACHE_LINE) * CACHE_LINE for width in widths)
+    return sum(_up(_up(width, values) // values * size, CACHE_LINE) for width in widths)
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step
 
 
 def _context(trained: int, wish: Wish, room: int) -> tuple[int, str]:

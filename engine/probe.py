@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ktd.engine import _core
-from ktd.engine.bench import BANDWIDTH_BUFFER, bytes_per_token
+from ktd.engine.bench import BANDWIDTH_BUFFER
 from ktd.engine.check import check
 from ktd.engine.errors import LoadRefused
 from ktd.engine.executor import derived_bytes
@@ -20,10 +20,10 @@ from ktd.engine.gguf import Gguf, GGUFError
 from ktd.engine.memory import available_memory
 from ktd.engine.models import spec_for
 from ktd.engine.placement import Budget, Wish, place
+from ktd.engine.roofline import weight_bytes
 
 CPUINFO = Path("/proc/cpuinfo")
 NVIDIA = Path("/proc/driver/nvidia/gpus")  # one folder for each GPU, whoever uses them
-F16 = 2
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -84,10 +84,10 @@ def fit(files: Sequence[str], available: int, bandwidth: float) -> Fit:
             spec = spec_for(gguf)
             tensors = check(spec, gguf, {number for number, *_ in _core.tensor_types()})
             sizes = {tensor.name: tensor.nbytes for tensor in tensors}
-            placement = place(spec, sizes, Budget(available, F16, derived_bytes(spec, gguf)), Wish())
+            placement = place(spec, sizes, Budget(available, "f16", derived_bytes(spec, gguf)), Wish())
     except (LoadRefused, GGUFError) as error:
         return Fit(problem=str(error))
-    most = bandwidth / bytes_per_token(spec, sizes)
+    most = bandwidth / weight_bytes(spec, sizes)
     return Fit(placement.bytes, placement.context, placement.residence == "streamed", most)
 
 

@@ -37,11 +37,17 @@ void make_model(Model* self, Machine& machine, const Weights& weights, nb::seque
   new (self) Model(machine, facts, std::move(bound));
 }
 
+TensorType cache_type(const std::string& name) {
+  if (name == "f32") return TensorType::F32;
+  if (name == "f16") return TensorType::F16;
+  if (name == "bf16") return TensorType::BF16;
+  if (name == "q8_0") return TensorType::Q8_0;
+  throw EngineError("a KV cache is f32, f16, bf16 or q8_0, not '" + name + "'");
+}
+
 void make_cache(KvCache* self, const Model& model, int64_t pages, int64_t page_tokens,
                 const std::string& type) {
-  if (type != "f16" && type != "f32") throw EngineError("a KV cache is f16 or f32, not '" + type + "'");
-  new (self) KvCache(model.facts().cache_widths, pages, page_tokens,
-                     type == "f16" ? TensorType::F16 : TensorType::F32);
+  new (self) KvCache(model.facts().cache_widths, pages, page_tokens, cache_type(type));
 }
 
 std::span<const int32_t> span(const Ints& array) {
@@ -88,6 +94,7 @@ void bind_model(nb::module_& m) {
            "kept"_a);
   nb::class_<KvCache>(m, "KvCache")
       .def("__init__", &make_cache, "model"_a, "pages"_a, "page_tokens"_a, "type"_a = "f16")
+      .def("fill", &KvCache::fill)
       .def_prop_ro("bytes", &KvCache::bytes)
       .def_prop_ro("pages", &KvCache::pages)
       .def_prop_ro("page_tokens", &KvCache::page_tokens);

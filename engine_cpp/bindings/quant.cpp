@@ -5,6 +5,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -196,36 +198,52 @@ Out<float, 1> axpy(const Kernels& self, float a, const In<float, 1>& x, const In
   return out;
 }
 
-float max_value(const Kernels& self, const In<float, 1>& x) {
-  return self.max(x.data(), static_cast<int64_t>(x.size()));
-}
-
-nb::tuple exp_sub_sum(const Kernels& self, const In<float, 1>& x, float shift) {
-  auto out = copied(x);
-  const float total = self.exp_sub_sum(out.data(), shift, static_cast<int64_t>(x.size()));
-  return nb::make_tuple(out, total);
-}
-
 Out<uint8_t, 1> store_row(const Kernels& self, uint32_t type, const In<float, 1>& x) {
   const TypeTraits& traits = traits_of(type);
-  expect(self.store_row[type] != nullptr, "not a type of cache rows");
+  const StoreRowFn store = self.attention->store_row[type];
+  expect(store != nullptr, "not a type of cache rows");
   const auto n = static_cast<int64_t>(x.size());
-  auto out = new_array<uint8_t, 1>({traits.row_bytes(n)});
-  self.store_row[type](x.data(), reinterpret_cast<std::byte*>(out.data()), n);
+  auto out = new_array<uint8_t, 1>({traits.row_bytes((n + traits.block - 1) / traits.block * traits.block)});
+  store(x.data(), reinterpret_cast<std::byte*>(out.data()), n);
   return out;
 }
 
-Out<float, 1> mix_rows(const Kernels& self, uint32_t type, const In<uint8_t, 2>& rows, const In<float, 1>& p,
-                       const In<float, 1>& y) {
+Out<float, 2> load_rows(const Kernels& self, uint32_t type, const In<uint8_t, 2>& rows, int64_t begin,
+                        int64_t n) {
   const TypeTraits& traits = traits_of(type);
-  expect(self.mix_rows[type] != nullptr, "not a type of cache rows");
-  expect(p.size() == rows.shape(0), "p has not one value a row");
-  expect(traits.row_bytes(static_cast<int64_t>(y.size())) <= rows.shape(1), "y is longer than a row");
-  auto out = copied(y);
-  self.mix_rows[type](reinterpret_cast<const std::byte*>(rows.data()), rows.shape(1),
-                      static_cast<int64_t>(rows.shape(0)), p.data(), out.data(),
-                      static_cast<int64_t>(y.size()));
+  const LoadRowsFn load = self.attention->load_rows[type];
+  expect(load != nullptr, "not a type of cache rows");
+  const int64_t width = static_cast<int64_t>(rows.shape(1)) / traits.bytes * traits.block;
+  expect(begin >= 0 && n >= 0 && begin + n <= width, "a row has no such values");
+  auto out = new_array<float, 2>({rows.shape(0), static_cast<size_t>(n)});
+  load(reinterpret_cast<const std::byte*>(rows.data()), rows.shape(1), static_cast<int64_t>(rows.shape(0)),
+       begin, n, out.data(), n);
   return out;
+}
+
+Out<float, 2> attend(const Kernels& self, const In<float, 2>& q, const In<float, 2>& keys,
+                     const In<float, 2>& values, const In<int32_t, 1>& begin, const In<int32_t, 1>& end,
+                     float softcap) {
+  const size_t rows = q.shape(0), width = q.shape(1), count = keys.shape(0), wide = values.shape(1);
+  expect(keys.shape(1) == width && values.shape(0) == count, "keys or values do not fit");
+  expect(begin.size() == rows && end.size() == rows, "not one range a row");
+  auto mix = new_array<float, 2>({rows, wide});
+  std::fill_n(mix.data(), rows * wide, 0.0f);
+  std::vector<float> peak(rows, -std::numeric_limits<float>::infinity()), sum(rows);
+  std::vector<float> part(kKeyTile * width), turned(kKeyTile * width);
+  for (size_t first = 0; first < count; first += kKeyTile) {
+    const size_t some = std::min(count - first, static_cast<size_t>(kKeyTile));
+    std::copy_n(keys.data() + first * width, some * width, part.data());
+    self.attention->turn_keys(part.data(), width, width, turned.data());
+    self.attention->attend(
+        {static_cast<int64_t>(rows), q.data(), static_cast<int64_t>(width), begin.data(), end.data(), softcap,
+         peak.data(), sum.data(), mix.data(), static_cast<int64_t>(wide)},
+        {turned.data(), static_cast<int64_t>(width), values.data() + first * wide, static_cast<int64_t>(wide),
+         static_cast<int64_t>(wide), static_cast<int64_t>(first), static_cast<int64_t>(some)});
+  }
+  for (size_t r = 0; r < rows; ++r)
+    for (size_t i = 0; i < wide; ++i) mix.data()[r * wide + i] /= sum[r];
+  return mix;
 }
 
 }  // namespace
@@ -246,10 +264,9 @@ void bind_quant(nb::module_& m) {
       .def("layer_norm", &layer_norm, "x"_a, "weight"_a, "bias"_a, "eps"_a)
       .def("silu_mul", &silu_mul, "gate"_a, "up"_a)
       .def("axpy", &axpy, "a"_a, "x"_a, "y"_a)
-      .def("max", &max_value, "x"_a)
-      .def("exp_sub_sum", &exp_sub_sum, "x"_a, "shift"_a)
       .def("store_row", &store_row, "type"_a, "x"_a)
-      .def("mix_rows", &mix_rows, "type"_a, "rows"_a, "p"_a, "y"_a);
+      .def("load_rows", &load_rows, "type"_a, "rows"_a, "begin"_a, "n"_a)
+      .def("attend", &attend, "q"_a, "keys"_a, "values"_a, "begin"_a, "end"_a, "softcap"_a = 0.0f);
 }
 
 }  // namespace ktd

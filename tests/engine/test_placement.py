@@ -40,7 +40,7 @@ def placed(
 ) -> Placement:
     gguf = model(trained)
     sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
-    return place(spec_for(gguf), sizes, Budget(free, 2, derived, scratch), Wish(wanted, cache, whole))
+    return place(spec_for(gguf), sizes, Budget(free, "f16", derived, scratch), Wish(wanted, cache, whole))
 
 
 def weight_bytes() -> int:
@@ -67,14 +67,15 @@ def test_a_tied_head_is_counted_once() -> None:
     gguf = model()
     del gguf.tensors["output.weight"]
     sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
-    placement = place(spec_for(gguf), sizes, Budget(PLENTY, 2), Wish())
+    placement = place(spec_for(gguf), sizes, Budget(PLENTY, "f16"), Wish())
     assert {row.part: row.bytes for row in placement.rows}["head"] == gguf.tensors["output_norm.weight"].nbytes
 
 
 def test_cache_rows_start_on_cache_lines() -> None:
     spec = spec_for(model())
-    assert cache_row_bytes(spec, 2) == ROW
-    assert cache_row_bytes(spec, 4) == 2 * 192
+    assert cache_row_bytes(spec, "f16") == cache_row_bytes(spec, "bf16") == ROW
+    assert cache_row_bytes(spec, "f32") == 2 * 192
+    assert cache_row_bytes(spec, "q8_0") == 2 * 128  # two blocks of 34 bytes
 
 
 def test_default_context_and_why() -> None:

@@ -1,11 +1,10 @@
 """The kernels of every ISA this machine can run, against the scalar truth."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from blocks import BY_NAME, TYPES, Type, dequantized, random_rows, stored, width
+from blocks import BY_NAME, TYPES, Type, dequantized, random_rows, width
 from numpy.typing import NDArray
 
 from ktd.engine import _core
@@ -15,7 +14,6 @@ Floats = NDArray[np.float32]
 each_isa = pytest.mark.parametrize("isa", _core.isas())
 each_type = pytest.mark.parametrize("t", TYPES, ids=lambda t: t.name)
 each_length = pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 17, 64, 100, 511])
-cache_types = pytest.mark.parametrize("name", ["F32", "F16", "BF16"])
 
 MANY = 12  # tokens from which a kernel may unpack weights for all of them
 # A number of a block, and how many times its size weights are raised at most: where it stands, factor, its type.
@@ -262,86 +260,6 @@ def test_axpy(isa: str, n: int) -> None:
     bound = 2 * EPSILON * (np.abs(0.3 * x) + np.abs(y))
     exact = np.float64(np.float32(0.3)) * x + y
     assert (np.abs(_core.Kernels.of(isa).axpy(0.3, x, y) - exact) <= bound).all()
-
-
-@each_isa
-@each_length
-def test_max(isa: str, n: int) -> None:
-    x = np.random.default_rng(n).standard_normal(n).astype(np.float32) - 10
-    assert _core.Kernels.of(isa).max(x) == x.max()
-    assert _core.Kernels.of(isa).max(np.full(n, -np.inf, np.float32)) == -np.inf
-
-
-@each_isa
-@each_length
-def test_exp_sub_sum(isa: str, n: int) -> None:
-    x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
-    x[n // 2] = -np.inf  # a masked score
-    shift = float(np.float32(1.5))
-    got, total = _core.Kernels.of(isa).exp_sub_sum(x, shift)
-    exact = np.exp((x - np.float32(shift)).astype(np.float64))
-    np.testing.assert_allclose(got, exact, rtol=4 * EPSILON)
-    assert total == pytest.approx(exact.sum(), rel=(n + 4) * EPSILON, abs=0)
-
-
-@each_isa
-def test_exp_over_its_whole_range(isa: str) -> None:
-    """Two units in the last place, subnormal results included; exact at the ends."""
-    x = np.linspace(-103, 88.7, 100_003, dtype=np.float32)
-    got, _ = _core.Kernels.of(isa).exp_sub_sum(x, 0)
-    exact = np.exp(x.astype(np.float64))
-    assert (np.abs(got - exact) <= 2 * np.spacing(exact.astype(np.float32))).all()
-    edges, _ = _core.Kernels.of(isa).exp_sub_sum(np.array([-np.inf, -1e30, -104, 0, 89, 1e30, np.inf], np.float32), 0)
-    np.testing.assert_array_equal(edges, [0, 0, 0, 1, np.inf, np.inf, np.inf])
-    assert np.isnan(_core.Kernels.of(isa).exp_sub_sum(np.array([np.nan], np.float32), 0)[0]).all()
-
-
-def nearest(name: str) -> Callable[[Floats], NDArray[np.uint8]]:
-    """The bytes of a cache row, rounded to nearest even by NumPy (for BF16: by adding half a unit to the bits)."""
-    if name == "F32":
-        return lambda x: x.view(np.uint8)
-    if name == "F16":
-        return lambda x: x.astype(np.float16).view(np.uint8)
-
-    def bf16(x: Floats) -> NDArray[np.uint8]:
-        bits = x.view(np.uint32)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.uint8)
-
-    return bf16
-
-
-@each_isa
-@cache_types
-@each_length
-def test_store_row(isa: str, name: str, n: int) -> None:
-    rng = np.random.default_rng(n)
-    x = (rng.standard_normal(n) * 10.0 ** rng.integers(-8, 4, n)).astype(np.float32)
-    got = _core.Kernels.of(isa).store_row(BY_NAME[name].number, x)
-    np.testing.assert_array_equal(got, nearest(name)(x))
-
-
-@each_isa
-@cache_types
-def test_store_row_keeps_what_is_no_number(isa: str, name: str) -> None:
-    x = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)
-    x = np.concatenate([x, np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)])  # odd NaN
-    back = _core.dequantize(BY_NAME[name].number, _core.Kernels.of(isa).store_row(BY_NAME[name].number, x))
-    np.testing.assert_array_equal(np.isnan(back), [True, False, False, False, True, True])
-    np.testing.assert_array_equal(back[1:4], x[1:4])
-
-
-@each_isa
-@cache_types
-@each_length
-def test_mix_rows(isa: str, name: str, n: int) -> None:
-    t = BY_NAME[name]
-    rng = np.random.default_rng(n)
-    rows = stored(t, rng.standard_normal((13, n + 3)).astype(np.float32))  # longer than what is mixed
-    p, y = rng.random(13).astype(np.float32), rng.standard_normal(n).astype(np.float32)
-    values = dequantized(t, rows)[:, :n].astype(np.float64)
-    got = _core.Kernels.of(isa).mix_rows(t.number, rows, p, y)
-    bound = 14 * EPSILON * (np.abs(y) + p @ np.abs(values))
-    assert (np.abs(got - (y + p @ values)) <= bound).all()
 
 
 def test_unknown_isa_is_refused() -> None:

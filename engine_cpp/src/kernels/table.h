@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/attention.h"
 #include "machine/isa.h"
 #include "quant/type.h"
 
@@ -26,18 +27,10 @@ struct Matmul {
 };
 using MatmulFn = void (*)(const Matmul&);
 
-// y[0..n) += sum over r of p[r] * row_r[0..n), for cache rows (F32 or F16).
-using MixRowsFn = void (*)(const std::byte* rows, size_t row_bytes, int64_t n_rows, const float* p, float* y,
-                           int64_t n);
-// Stores floats as a row of a cache type.
-using StoreRowFn = void (*)(const float* x, std::byte* dst, int64_t n);
-
 struct Kernels {
   Isa isa;
   std::array<MatmulFn, kTypeSlots>
       matmul;  // never null for a type in all_traits(); scalar where no better exists
-  std::array<MixRowsFn, kTypeSlots> mix_rows;    // F32, F16, BF16; else null
-  std::array<StoreRowFn, kTypeSlots> store_row;  // F32, F16, BF16; else null
   // Values [begin, begin + count) of an activation row of n, from x[0..count); begin and count are multiples
   // of 32.
   void (*quantize_q8)(const float* x, std::byte* act, int64_t n, int64_t begin, int64_t count);
@@ -45,8 +38,7 @@ struct Kernels {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, float* y, int64_t n);
   void (*silu_mul)(const float* gate, const float* up, float* y, int64_t n);  // y = silu(gate) * up
   void (*axpy)(float a, const float* x, float* y, int64_t n);                 // y += a * x
-  float (*max)(const float* x, int64_t n);
-  float (*exp_sub_sum)(float* x, float shift, int64_t n);  // x = exp(x - shift); returns the sum
+  const AttentionKernels* attention;
 };
 
 const Kernels& kernels(Isa isa);

@@ -27,4 +27,11 @@ class Machine {
 // decode.
 double read_bandwidth(Machine& machine, size_t bytes);
 
+// Multiplications per second of all threads, in registers: the roofs of prefill and of attention.
+struct Peak {
+  double floats;
+  double bytes;  // of int8, as weights are multiplied; of floats where the ISA has nothing better
+};
+Peak multiplication_peak(Machine& machine);
+
 }  // namespace ktd

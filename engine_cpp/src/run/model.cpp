@@ -33,11 +33,24 @@ Model::Model(Machine& machine, ModelFacts facts, std::vector<std::unique_ptr<Sta
 
 void Model::forward(KvCache& cache, const Batch& batch, float* logits, float* states) {
   check(cache, batch);
-  Step step{machine_.kernels, batch,  cache,          reinterpret_cast<float*>(hidden_.data()),
+  find_runs(batch);
+  Step step{machine_.kernels, batch,  runs_,          cache, reinterpret_cast<float*>(hidden_.data()),
             logits,           states, scratch_.data()};
   machine_.pool.run([&](Team& team) {
     for (const auto& stage : stages_) stage->run(team, step);
   });
+}
+
+void Model::find_runs(const Batch& batch) {
+  runs_.clear();
+  for (int64_t t = 0; t < batch.size(); ++t) {
+    const bool follows = t > 0 && batch.sequences[t] == batch.sequences[t - 1] &&
+                         batch.positions[t] == batch.positions[t - 1] + 1;
+    if (follows)
+      ++runs_.back().count;
+    else
+      runs_.push_back({t, 1});
+  }
 }
 
 void Model::check(const KvCache& cache, const Batch& batch) const {

@@ -38,12 +38,14 @@ class Model {
 
  private:
   void check(const KvCache& cache, const Batch& batch) const;
+  void find_runs(const Batch& batch);
 
   Machine& machine_;
   const ModelFacts facts_;
   const std::vector<std::unique_ptr<Stage>> stages_;
-  Memory hidden_;   // [max_tokens, dim]
-  Memory scratch_;  // the stages share it in turn
+  std::vector<Run> runs_;  // of the step
+  Memory hidden_;          // [max_tokens, dim]
+  Memory scratch_;         // the stages share it in turn
 };
 
 }  // namespace ktd

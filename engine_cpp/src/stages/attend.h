@@ -1,6 +1,7 @@
-// Looking back over the cache: softmax-weighted sums of value rows for a block of heads of one token.
+// Looking back over the cache: softmax-weighted sums of value rows for query rows that share keys and values.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/memory.h"
@@ -8,42 +9,114 @@
 
 namespace ktd {
 
-inline constexpr int64_t kHeadBlock = 8;  // heads that read a cache page together
-
-// Where heads find their key and value in a cache row: first value and width of each.
+// Where query rows find their key and value in a cache row: first value and width of each.
 struct CacheView {
   size_t layer;
   int64_t key, key_width;
   int64_t value, value_width;
+
+  // The values are a part of the keys: what is read for these serves both.
+  bool shared() const { return value >= key && value + value_width <= key + key_width; }
 };
 
-// What of its past a token sees, and how scores are changed before the softmax.
-struct Reach {
-  int64_t end = 0;               // rows of the cache seen; 0: those up to its own
-  int64_t window = 0;            // tokens seen, its own included; 0: all
-  float softcap = 0;             // scores become softcap * tanh(score / softcap); 0: they stay
-  const float* sinks = nullptr;  // [heads] scores that take their part of the softmax and have no value
+// Places [begin, end) of a sequence.
+struct Range {
+  int64_t begin, end;
 };
 
-// Scratch of one thread for up to kHeadBlock heads that share keys and values.
-struct HeadBlock {
-  HeadBlock(Carver& carver, const CacheView& view, int64_t page_tokens)
-      : q(carver.take<float>(kHeadBlock * view.key_width)),
-        mix(carver.take<float>(kHeadBlock * view.value_width)),
-        peak(carver.take<float>(kHeadBlock)),
-        sum(carver.take<float>(kHeadBlock)),
-        scores(carver.take<float>(kHeadBlock * page_tokens)) {}
+// What query rows have found so far.
+struct Findings {
+  Findings(Carver& carver, int64_t rows, float* mix, int64_t mix_stride)
+      : mix(mix),
+        mix_stride(mix_stride),
+        peak(carver.take<float>(rows)),
+        sum(carver.take<float>(rows)),
+        begin(carver.take<int32_t>(rows)),
+        end(carver.take<int32_t>(rows)) {}
 
-  float* q;       // [heads, key_width], scaled; the caller writes it
-  float* mix;     // [heads, value_width], what attend makes
-  float* peak;    // [heads] largest score so far
-  float* sum;     // [heads] of exp(score - peak)
-  float* scores;  // [heads, page_tokens]
+  // Nothing yet of the keys in `range`. A sink is a score that takes its part of the softmax without a value.
+  void start(int64_t row, int64_t value_width, const Range& range, const float* sink) const;
+  // Sums to means.
+  void finish(int64_t row, int64_t value_width) const;
+  // `rows` of them from `first` on, as kernels take them.
+  QueryRows queries(int64_t first, int64_t rows, const float* q, int64_t q_stride, float softcap) const;
+
+  float* mix;  // [rows, value_width]
+  int64_t mix_stride;
+  float *peak, *sum;     // [rows] largest score, and of exp(score - peak)
+  int32_t *begin, *end;  // [rows] the keys they see
 };
 
-// mix = softmax(q . keys) . values over the rows up to the token's own that are within reach.
-void attend(const HeadBlock& block, int64_t heads, const CacheView& view, const Step& step, int64_t token,
-            const Reach& reach = {});
+// Scratch of one thread for the keys and values of a tile.
+struct TileRoom {
+  TileRoom(Carver& carver, const CacheView& view)
+      : rows(carver.take<float>(kKeyTile * view.key_width)),
+        keys(carver.take<float>(kKeyTile * view.key_width)),
+        values(carver.take<float>(view.shared() ? 0 : kKeyTile * view.value_width)) {}
+
+  float* rows;    // [kKeyTile, key_width]
+  float* keys;    // [key_width, kKeyTile]
+  float* values;  // [kKeyTile, value_width]
+};
+
+// The rows look at the keys in `range` of the sequence that `token` belongs to.
+void attend(const QueryRows& queries, const CacheView& view, const Step& step, int64_t token,
+            const Range& range, const TileRoom& room);
+
+// A long look of one token is cut into pieces that threads share. Where the cuts are depends on nothing but
+// the range, so that sums depend neither on threads nor on what else is in the step.
+inline constexpr int64_t kMostPieces = 16;
+int64_t pieces(const Range& range);
+Range piece(const Range& range, int64_t i);
+
+// Tokens that look back in pieces: as many at a time as there is room for what the pieces find.
+struct Round {
+  static constexpr int64_t kTokens = 8;
+  int64_t tokens[kTokens];
+  int64_t count = 0;
+  int64_t pieces = 0;  // the most that any of them has
+};
+
+// What the pieces of a round find.
+class PieceFindings {
+ public:
+  PieceFindings(Carver& carver, int64_t tokens, int64_t heads, int64_t value_width)
+      : heads_(heads),
+        width_(value_width),
+        found_(carver, tokens * kMostPieces * heads,
+               carver.take<float>(tokens * kMostPieces * heads * value_width), value_width) {}
+
+  const Findings& all() const { return found_; }
+  int64_t row(int64_t slot, int64_t piece, int64_t head) const {
+    return (slot * kMostPieces + piece) * heads_ + head;
+  }
+  // out[0..value_width) = the mean over the first `count` pieces.
+  void merge(const Kernels& kernels, int64_t slot, int64_t head, int64_t count, float* out) const;
+
+ private:
+  int64_t heads_, width_;
+  Findings found_;  // [tokens of a round, kMostPieces, heads]
+};
+
+// Calls `work(round)` for all tokens of the runs that `alone(run)` accepts; `range(token)` is what one sees.
+template <class Alone, class Sees, class Work>
+void each_round(const Step& step, Alone alone, Sees sees, Work work) {
+  Round round;
+  for (const Run& run : step.runs) {
+    for (int64_t t = run.token; alone(run) && t < run.token + run.count; ++t) {
+      round.tokens[round.count++] = t;
+      round.pieces = std::max(round.pieces, pieces(sees(t)));
+      if (round.count < Round::kTokens) continue;
+      work(round);
+      round = {};
+    }
+  }
+  if (round.count > 0) work(round);
+}
+
+// Rows [first, first + count) of a token's sequence, values [begin, begin + width) of each, as floats.
+void load_rows(const Step& step, size_t layer, int64_t token, int64_t first, int64_t count, int64_t begin,
+               int64_t width, float* to, int64_t stride);
 
 // Stores a token's row in its place of the cache.
 void store_row(const Step& step, size_t layer, int64_t token, const float* row, int64_t width);

@@ -7,40 +7,39 @@
 namespace ktd {
 namespace {
 
-const TypeTraits* derived_type(const TypeTraits* source) {
-  const bool kept = source->type == TensorType::F32 || source->type == TensorType::BF16;
-  return kept ? source : find_traits(static_cast<uint32_t>(TensorType::F16));
+const TypeTraits* turned_type(const Matrix& stack) {
+  if (stack.traits->block == 1) return stack.traits;
+  const TypeTraits* bytes = find_traits(static_cast<uint32_t>(TensorType::Q8_0));
+  return stack.rows % bytes->block == 0 ? bytes : find_traits(static_cast<uint32_t>(TensorType::F16));
 }
 
 }  // namespace
 
-Memory derive_memory(const Tensor& kv_b, int64_t heads, int64_t nope) {
-  const int64_t rows = heads * kv_b.dim(0);
-  return Memory(derived_type(kv_b.traits)->row_bytes(nope) * rows, "k_b derived from " + kv_b.name);
+Memory turned_memory(const Matrix& stack, const std::string& name) {
+  return Memory(turned_type(stack)->row_bytes(stack.rows) * stack.k * stack.count,
+                "heads turned from " + name);
 }
 
-Matrix transpose_heads(const Tensor& kv_b, int64_t heads, int64_t nope, int64_t value, const Memory& into,
-                       Pool& pool) {
-  const Matrix source = matrix(kv_b);
-  const TypeTraits* traits = derived_type(source.traits);
-  const size_t row_bytes = traits->row_bytes(nope);
-  const Matrix derived{traits, into.data(), nope, source.k, heads, row_bytes, row_bytes * source.k};
-  const StoreRowFn store = kernels(Isa::Scalar).store_row[static_cast<size_t>(traits->type)];
-  const int64_t room = (source.k + 1) * nope;
+Matrix turned(const Matrix& stack, const Memory& into, Pool& pool) {
+  const TypeTraits* traits = turned_type(stack);
+  const size_t row_bytes = traits->row_bytes(stack.rows);
+  const Matrix result{traits, into.data(), stack.rows, stack.k, stack.count, row_bytes, row_bytes * stack.k};
+  const StoreRowFn store = kernels(Isa::Scalar).attention->store_row[static_cast<size_t>(traits->type)];
+  const int64_t room = (stack.k + 1) * stack.rows;
   std::vector<float> rooms(pool.size() * room);
   pool.run([&](Team& team) {
-    float* keys = rooms.data() + team.rank() * room;  // [nope, kv_lora] of one head
-    float* column = keys + nope * source.k;
-    team.each(heads, [&](int64_t head) {
-      for (int64_t i = 0; i < nope; ++i)
-        source.traits->dequantize(source.row(head * (nope + value) + i), keys + i * source.k, source.k);
-      for (int64_t j = 0; j < source.k; ++j) {
-        for (int64_t i = 0; i < nope; ++i) column[i] = keys[i * source.k + j];
-        store(column, into.data() + head * derived.stride + j * row_bytes, nope);
+    float* values = rooms.data() + team.rank() * room;  // [rows, k] of one head
+    float* column = values + stack.rows * stack.k;
+    team.each(stack.count, [&](int64_t head) {
+      for (int64_t i = 0; i < stack.rows; ++i)
+        stack.traits->dequantize(stack.row(i, head), values + i * stack.k, stack.k);
+      for (int64_t j = 0; j < stack.k; ++j) {
+        for (int64_t i = 0; i < stack.rows; ++i) column[i] = values[i * stack.k + j];
+        store(column, into.data() + head * result.stride + j * row_bytes, stack.rows);
       }
     });
   });
-  return derived;
+  return result;
 }
 
 }  // namespace ktd

@@ -1,5 +1,5 @@
-// k_b from kv_b: files of early 2025 carry the key rows of a head as they multiply the latent, absorbed
-// attention needs them transposed.
+// Turned heads: files carry the keys that attention takes from latents either as they multiply the latent or
+// turned round, as absorbed queries want them. Both are needed.
 #pragma once
 
 #include "base/memory.h"
@@ -8,11 +8,11 @@
 
 namespace ktd {
 
-// Room for {nope, kv_lora} per head, as wide as the source needs: F32 and BF16 stay what they are, all else
-// is F16.
-Memory derive_memory(const Tensor& kv_b, int64_t heads, int64_t nope);
+// Room for every matrix of the stack with rows and columns exchanged. Floats stay what they are; quantised
+// weights become Q8_0, or F16 where their columns are not whole blocks.
+Memory turned_memory(const Matrix& stack, const std::string& name);
 
-Matrix transpose_heads(const Tensor& kv_b, int64_t heads, int64_t nope, int64_t value, const Memory& into,
-                       Pool& pool);
+// The stack with rows and columns of every matrix exchanged, in memory that turned_memory gave.
+Matrix turned(const Matrix& stack, const Memory& into, Pool& pool);
 
 }  // namespace ktd

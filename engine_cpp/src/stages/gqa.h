@@ -2,7 +2,7 @@
 // both.
 #pragma once
 
-#include <optional>
+#include <algorithm>
 
 #include "stages/activations.h"
 #include "stages/attend.h"
@@ -34,6 +34,8 @@ struct GqaTensors {
       *sinks;
 };
 
+// A prompt is read in blocks of tokens: their rows share what is read of the cache. A single token's long
+// look is cut into pieces instead.
 class GqaAttention : public Stage {
  public:
   GqaAttention(GqaFacts facts, const GqaTensors& tensors);
@@ -43,7 +45,9 @@ class GqaAttention : public Stage {
   int64_t cache_width() const { return 2 * facts_.kv_heads * facts_.head; }
 
  private:
+  static constexpr int64_t kBlockRows = 256;  // of a block: its tokens times the heads that share a key head
   struct Buffers;
+  struct Block;
   // What is done to the heads of q or k between projection and use.
   struct Finish {
     const float* bias;  // [heads * head] or null
@@ -53,10 +57,17 @@ class GqaAttention : public Stage {
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void finish(const Buffers& b, const Step& step, int64_t t) const;
   void finish_heads(const Finish& finish, const Kernels& kernels, const float* turn, float* x) const;
-  void look_back(const Buffers& b, const Step& step, int rank, int64_t item) const;
+  Range sees(const Step& step, int64_t token) const;
+  void look_back_together(const Buffers& b, Team& team, const Step& step) const;
+  void look_back_alone(const Buffers& b, Team& team, const Step& step, const Round& round) const;
+  void look_in_block(const Buffers& b, const Step& step, int rank, const Run& block, int64_t kv_head) const;
+  void look_in_piece(const Buffers& b, const Step& step, int rank, const Round& round, int64_t slot,
+                     int64_t kv_head, int64_t piece) const;
+  void settle(const Buffers& b, const Step& step, const Round& round, int64_t slot, int64_t kv_head) const;
   CacheView view(int64_t kv_head) const;
   int64_t group() const { return facts_.heads / facts_.kv_heads; }  // heads that share a key head
-  int64_t blocks() const { return (group() + kHeadBlock - 1) / kHeadBlock; }
+  int64_t block_tokens() const { return std::max(int64_t{1}, kBlockRows / group()); }
+  const float* sink(int64_t head) const { return sinks_ ? sinks_ + head : nullptr; }
 
   const GqaFacts facts_;
   const Norm norm_;

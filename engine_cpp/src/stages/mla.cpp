@@ -10,17 +10,56 @@
 namespace ktd {
 namespace {
 
-// v rows of kv_b: per head they follow the nope key rows.
-Matrix value_rows(const Matrix& kv_b, const MlaFacts& facts) {
-  Matrix v = kv_b;
-  v.rows = facts.value;
-  v.count = facts.heads;
-  v.stride = (facts.nope + facts.value) * kv_b.row_bytes;
-  v.data = kv_b.row(facts.nope);
-  return v;
+// Of kv_b, the rows of the keys or of the values of every head: it keeps them in turn.
+Matrix rows_of_heads(const Matrix& kv_b, const MlaFacts& facts, int64_t first, int64_t rows) {
+  Matrix part = kv_b;
+  part.rows = rows;
+  part.count = facts.heads;
+  part.stride = (facts.nope + facts.value) * kv_b.row_bytes;
+  part.data = kv_b.row(first);
+  return part;
+}
+
+// The keys' weights as the file has them.
+Matrix stored_keys(const MlaTensors& tensors, const MlaFacts& facts) {
+  return tensors.k_b ? matrix(*tensors.k_b) : rows_of_heads(matrix(*tensors.kv_b), facts, 0, facts.nope);
 }
 
 }  // namespace
+
+// Scratch of one thread that looks back absorbed: one head of the tokens of a round, or a block of heads.
+struct MlaAttention::Absorbed {
+  Absorbed(Carver carver, const MlaAttention& m)
+      : room(carver, m.view()),
+        nope(carver, Round::kTokens, m.facts_.nope, Formats().add(m.k_b_.traits)),
+        latent(carver, Round::kTokens, m.facts_.kv_lora, Formats().add(m.v_b_.traits)),
+        value(carver.take<float>(Round::kTokens * m.facts_.value)),
+        bytes(carver.used()) {}
+
+  TileRoom room;
+  Activations nope;    // [tokens, nope]
+  Activations latent;  // [tokens, kv_lora]
+  float* value;        // [tokens, value]
+  size_t bytes;
+};
+
+// Scratch of one thread that looks back expanded: the keys and values of one head.
+struct MlaAttention::Expanded {
+  Expanded(Carver carver, const MlaAttention& m, int64_t n)
+      : latents(carver, kExpandTokens, m.facts_.kv_lora, Formats().add(m.keys_.traits).add(m.v_b_.traits)),
+        rows(carver.take<float>(kExpandTokens * m.head_width())),
+        values(carver.take<float>(kExpandTokens * m.facts_.value)),
+        keys(carver.take<float>(kKeyTile * m.head_width())),
+        found(carver, n, nullptr, 0),
+        bytes(carver.used()) {}
+
+  Activations latents;  // [tokens of the cache, kv_lora]
+  float* rows;          // [tokens of the cache, nope + rope]
+  float* values;        // [tokens of the cache, value]
+  float* keys;          // [nope + rope, kKeyTile]
+  Findings found;       // [n], mixed in the attended rows
+  size_t bytes;
+};
 
 // Scratch of the whole step.
 struct MlaAttention::Buffers {
@@ -28,51 +67,32 @@ struct MlaAttention::Buffers {
       : normed(carver, n, m.kv_a_.k, Formats().add(m.q_in_.traits).add(m.kv_a_.traits)),
         q_low(carver, m.low_rank_q_ ? n : 0, m.q_b_.k, Formats().add(m.q_b_.traits)),
         attended(carver, n, m.output_.k, Formats().add(m.output_.traits)),
+        found(carver, std::min(n, Round::kTokens), m.facts_.heads, m.facts_.kv_lora),
+        absorbed(carver.take<float>(std::min(n, Round::kTokens) * m.facts_.heads * m.cache_width())),
         kv(carver.take<float>(n * m.cache_width())),
         q(carver.take<float>(n * m.q_width())),
-        turns(carver.take<float>(n * m.facts_.rotary.dims())) {
-    base = carver.take<std::byte>(0);
-    const size_t before = carver.used();
-    head_bytes = heads_bytes(m);
-    bytes = before + head_bytes * threads;
-  }
-  static size_t heads_bytes(const MlaAttention& m);
+        turns(carver.take<float>(n * m.facts_.rotary.dims())),
+        thread_bytes(std::max(Absorbed(Carver(), m).bytes, Expanded(Carver(), m, n).bytes)),
+        base(carver.take<std::byte>(thread_bytes * threads)),
+        bytes(carver.used()) {}
+  Carver of(int rank) const { return Carver(base + rank * thread_bytes); }
 
   Activations normed;    // [n, dim]
   Activations q_low;     // [n, q_lora]
   Activations attended;  // [n, heads * value]
-  float* kv;             // [n, cache_width]
-  float* q;              // [n, heads * (nope + rope)]
-  float* turns;          // [n, rope] cos and sin
-  std::byte* base;       // per thread, head_bytes each
-  size_t head_bytes;
+  PieceFindings found;
+  float* absorbed;  // [tokens of a round, heads, cache_width] queries in the space of the cache rows
+  float* kv;        // [n, cache_width]
+  float* q;         // [n, heads * (nope + rope)]
+  float* turns;     // [n, rope] cos and sin
+  size_t thread_bytes;
+  std::byte* base;  // Absorbed or Expanded per thread
   size_t bytes;
 };
-
-// Scratch of one thread: a block of heads of one token.
-struct MlaAttention::Heads {
-  Heads(Carver carver, const MlaAttention& m, int64_t page_tokens, int64_t first = 0, int64_t count = 0)
-      : first(first),
-        count(count),
-        nope(carver, 1, m.facts_.nope, Formats().add(m.k_b_.traits)),
-        latent(carver, 1, m.facts_.kv_lora, Formats().add(m.v_b_.traits)),
-        block(carver, m.view(), page_tokens),
-        bytes(carver.used()) {}
-
-  int64_t first, count;
-  Activations nope;    // [nope] of one head
-  Activations latent;  // [kv_lora] of one head
-  HeadBlock block;
-  size_t bytes;
-};
-
-size_t MlaAttention::Buffers::heads_bytes(const MlaAttention& m) {
-  return Heads(Carver(), m, kMaxPageTokens).bytes;
-}
 
 MlaAttention::MlaAttention(MlaFacts facts, const MlaTensors& tensors, Pool& pool)
     : facts_(std::move(facts)),
-      derived_(tensors.k_b ? Memory() : derive_memory(*tensors.kv_b, facts_.heads, facts_.nope)),
+      derived_(turned_memory(stored_keys(tensors, facts_), (tensors.k_b ? tensors.k_b : tensors.kv_b)->name)),
       norm_(floats(tensors.norm)),
       q_a_norm_(floats(tensors.q_a_norm)),
       kv_a_norm_(floats(tensors.kv_a_norm)),
@@ -80,10 +100,11 @@ MlaAttention::MlaAttention(MlaFacts facts, const MlaTensors& tensors, Pool& pool
       q_in_(matrix(low_rank_q_ ? *tensors.q_a : *tensors.q)),
       q_b_(matrix(low_rank_q_ ? *tensors.q_b : *tensors.q)),
       kv_a_(matrix(*tensors.kv_a)),
-      k_b_(tensors.k_b
-               ? matrix(*tensors.k_b)
-               : transpose_heads(*tensors.kv_b, facts_.heads, facts_.nope, facts_.value, derived_, pool)),
-      v_b_(tensors.v_b ? matrix(*tensors.v_b) : value_rows(matrix(*tensors.kv_b), facts_)),
+      k_b_(tensors.k_b ? stored_keys(tensors, facts_) : turned(stored_keys(tensors, facts_), derived_, pool)),
+      keys_(tensors.k_b ? turned(stored_keys(tensors, facts_), derived_, pool)
+                        : stored_keys(tensors, facts_)),
+      v_b_(tensors.v_b ? matrix(*tensors.v_b)
+                       : rows_of_heads(matrix(*tensors.kv_b), facts_, facts_.nope, facts_.value)),
       output_(matrix(*tensors.output)) {
   if (output_.traits->act == ActFormat::Q8 && facts_.value % kTileRows != 0)
     throw EngineError("tensor " + tensors.output->name + ": quantised, but a head's " +
@@ -99,8 +120,6 @@ void MlaAttention::run(Team& team, Step& step) const {
   const int64_t n = step.batch.size();
   const Buffers b(Carver(step.scratch), *this, n, team.size());
   const Matrix& q_out = low_rank_q_ ? q_b_ : q_in_;
-  const int64_t wide = std::clamp(facts_.heads * n / (2 * team.size()), int64_t{1}, kHeadBlock);
-  const int64_t blocks = (facts_.heads + wide - 1) / wide;
 
   team.each(n, [&](int64_t t) { take_in(b, step, t); });
   if (low_rank_q_) {
@@ -113,14 +132,11 @@ void MlaAttention::run(Team& team, Step& step) const {
             n);
     team.each(n, [&](int64_t t) { latents(b, step, t); });
   }
-  team.each(n * blocks, [&](int64_t i) {
-    const int64_t first = i % blocks * wide;
-    const Heads h(Carver(b.base + team.rank() * b.head_bytes), *this, step.cache.page_tokens(), first,
-                  std::min(wide, facts_.heads - first));
-    absorb(b, h, step, i / blocks);
-    attend(h.block, h.count, view(), step, i / blocks);
-    expand(b, h, step, i / blocks);
-  });
+  look_back_expanded(b, team, step);
+  each_round(
+      step, [&](const Run& run) { return !expands(run); },
+      [&](int64_t t) { return Range{0, step.batch.positions[t] + int64_t{1}}; },
+      [&](const Round& round) { look_back_absorbed(b, team, step, round); });
   project_onto(team, step.kernels, output_, b.attended, step.hidden, n);
 }
 
@@ -144,28 +160,159 @@ void MlaAttention::latents(const Buffers& b, const Step& step, int64_t t) const 
   store_row(step, facts_.layer, t, row, cache_width());
 }
 
-// q in the space of the cache rows: k_b^T . q_nope, then the rotated part, both times the scale.
-void MlaAttention::absorb(const Buffers& b, const Heads& h, const Step& step, int64_t t) const {
-  const int64_t rope = facts_.rotary.dims(), per_head = facts_.nope + rope;
-  for (int64_t i = 0; i < h.count; ++i) {
-    const float* q = b.q + t * q_width() + (h.first + i) * per_head;
-    float* absorbed = h.block.q + i * cache_width();
-    std::copy_n(q, facts_.nope, h.nope.row(0));
-    h.nope.publish(step.kernels, 0);
-    multiply(step.kernels, k_b_, h.first + i, h.nope, absorbed);
-    facts_.rotary.rotate(q + facts_.nope, b.turns + t * rope, absorbed + facts_.kv_lora);
+// --- many tokens ---
+
+// Per head and token of the cache, multiplications by float: absorbed by every query, in the latent space; or
+// expanded, in the head's own, after that token's expansion, whose products take a third of the time.
+bool MlaAttention::expands(const Run& run) const {
+  constexpr int64_t kCheap = 3;
+  const int64_t absorbed = run.count * (cache_width() + facts_.kv_lora);
+  const int64_t expanded = run.count * (head_width() + facts_.value);
+  return absorbed > expanded + facts_.kv_lora * (facts_.nope + facts_.value) / kCheap;
+}
+
+// One phase: every head of every run by itself.
+void MlaAttention::look_back_expanded(const Buffers& b, Team& team, const Step& step) const {
+  const auto many = [&](const Run& run) { return expands(run); };
+  const int64_t runs = std::count_if(step.runs.begin(), step.runs.end(), many);
+  if (runs == 0) return;
+  team.each(runs * facts_.heads, [&](int64_t i) {
+    auto run = std::find_if(step.runs.begin(), step.runs.end(), many);
+    for (int64_t skip = i / facts_.heads; skip > 0; --skip)
+      run = std::find_if(run + 1, step.runs.end(), many);
+    look_expanded(b, step, team.rank(), *run, i % facts_.heads);
+  });
+}
+
+void MlaAttention::look_expanded(const Buffers& b, const Step& step, int rank, const Run& run,
+                                 int64_t head) const {
+  Expanded e(b.of(rank), *this, step.batch.size());
+  e.found.mix = b.attended.row(run.token) + head * facts_.value;
+  e.found.mix_stride = b.attended.stride();
+  take_queries(b, step, e.found, run, head);
+  const QueryRows queries =
+      e.found.queries(0, run.count, b.q + run.token * q_width() + head * head_width(), q_width(), 0.0f);
+  const int64_t end = step.batch.positions[run.token] + run.count;
+  for (int64_t first = 0; first < end; first += kExpandTokens) {
+    const Range range{first, std::min(end, first + kExpandTokens)};
+    expand(e, step, run, range, head);
+    for (int64_t at = range.begin; at < range.end; at += kKeyTile) {
+      step.kernels.attention->turn_keys(e.rows + (at - first) * head_width(), head_width(), head_width(),
+                                        e.keys);
+      step.kernels.attention->attend(queries, {.keys = e.keys,
+                                               .key_width = head_width(),
+                                               .values = e.values + (at - first) * facts_.value,
+                                               .value_stride = facts_.value,
+                                               .value_width = facts_.value,
+                                               .first = at,
+                                               .count = std::min(kKeyTile, range.end - at)});
+    }
+  }
+  for (int64_t i = 0; i < run.count; ++i) {
+    e.found.finish(i, facts_.value);
+    b.attended.publish(step.kernels, run.token + i, head * facts_.value, facts_.value);
+  }
+}
+
+// Rotates and scales a head's queries where they lie.
+void MlaAttention::take_queries(const Buffers& b, const Step& step, const Findings& found, const Run& run,
+                                int64_t head) const {
+  for (int64_t i = 0; i < run.count; ++i) {
+    const int64_t t = run.token + i;
+    float *q = b.q + t * q_width() + head * head_width(), *rotated = q + facts_.nope;
+    facts_.rotary.rotate(rotated, b.turns + t * facts_.rotary.dims(), rotated);
+    for (int64_t j = 0; j < head_width(); ++j) q[j] *= facts_.scale;
+    found.start(i, facts_.value, {0, step.batch.positions[t] + int64_t{1}}, nullptr);
+  }
+}
+
+// Keys and values of a head from the cache rows in `range`.
+void MlaAttention::expand(const Expanded& e, const Step& step, const Run& run, const Range& range,
+                          int64_t head) const {
+  const int64_t count = range.end - range.begin, rope = facts_.rotary.dims();
+  load_rows(step, facts_.layer, run.token, range.begin, count, 0, facts_.kv_lora, e.latents.row(0),
+            e.latents.stride());
+  load_rows(step, facts_.layer, run.token, range.begin, count, facts_.kv_lora, rope, e.rows + facts_.nope,
+            head_width());
+  for (int64_t i = 0; i < count; ++i) e.latents.publish(step.kernels, i);
+  multiply(step.kernels, keys_, head, e.latents, count, e.rows, head_width());
+  multiply(step.kernels, v_b_, head, e.latents, count, e.values, facts_.value);
+}
+
+// --- few tokens ---
+
+// Queries to the latent space, pieces of their looks, and what these found back to values: a phase each, but
+// where there is one token with one piece, a block of heads goes through all three at once.
+void MlaAttention::look_back_absorbed(const Buffers& b, Team& team, const Step& step,
+                                      const Round& round) const {
+  const int64_t heads = facts_.heads, looks = round.count * round.pieces;
+  const int64_t wide = std::clamp(heads * looks / (2 * team.size()), std::min(heads, int64_t{8}), kHeadBlock);
+  const int64_t blocks = (heads + wide - 1) / wide;
+  const auto block = [&](int64_t slot, int64_t i) {
+    return Heads{slot, i * wide, std::min(wide, heads - i * wide)};
+  };
+  if (looks == 1) {
+    team.each(blocks, [&](int64_t i) {
+      const Heads some = block(0, i);
+      for (int64_t h = 0; h < some.count; ++h) absorb(b, step, team.rank(), round, some.first + h);
+      look_absorbed(b, step, team.rank(), round, some, 0);
+      for (int64_t h = 0; h < some.count; ++h) settle(b, step, team.rank(), round, some.first + h);
+    });
+    return;
+  }
+  team.each(heads, [&](int64_t head) { absorb(b, step, team.rank(), round, head); });
+  team.each(looks * blocks, [&](int64_t i) {
+    look_absorbed(b, step, team.rank(), round, block(i / round.pieces / blocks, i / round.pieces % blocks),
+                  i % round.pieces);
+  });
+  team.each(heads, [&](int64_t head) { settle(b, step, team.rank(), round, head); });
+}
+
+// A head's queries in the space of the cache rows: k_b . q_nope, then the rotated part, both times the scale.
+void MlaAttention::absorb(const Buffers& b, const Step& step, int rank, const Round& round,
+                          int64_t head) const {
+  const Absorbed a(b.of(rank), *this);
+  const int64_t stride = facts_.heads * cache_width();
+  float* absorbed = b.absorbed + head * cache_width();
+  const auto query = [&](int64_t slot) { return b.q + round.tokens[slot] * q_width() + head * head_width(); };
+  for (int64_t slot = 0; slot < round.count; ++slot) {
+    std::copy_n(query(slot), facts_.nope, a.nope.row(slot));
+    a.nope.publish(step.kernels, slot);
+  }
+  multiply(step.kernels, k_b_, head, a.nope, round.count, absorbed, stride);
+  for (int64_t slot = 0; slot < round.count; ++slot, absorbed += stride) {
+    facts_.rotary.rotate(query(slot) + facts_.nope, b.turns + round.tokens[slot] * facts_.rotary.dims(),
+                         absorbed + facts_.kv_lora);
     for (int64_t j = 0; j < cache_width(); ++j) absorbed[j] *= facts_.scale;
   }
 }
 
-// Back from the latent space: v_b . mix, as this block's part of the attended row.
-void MlaAttention::expand(const Buffers& b, const Heads& h, const Step& step, int64_t t) const {
-  for (int64_t i = 0; i < h.count; ++i) {
-    std::copy_n(h.block.mix + i * facts_.kv_lora, facts_.kv_lora, h.latent.row(0));
-    h.latent.publish(step.kernels, 0);
-    multiply(step.kernels, v_b_, h.first + i, h.latent, b.attended.row(t) + (h.first + i) * facts_.value);
+void MlaAttention::look_absorbed(const Buffers& b, const Step& step, int rank, const Round& round,
+                                 const Heads& heads, int64_t i) const {
+  const int64_t token = round.tokens[heads.slot], row = b.found.row(heads.slot, i, heads.first);
+  const Range all{0, step.batch.positions[token] + int64_t{1}};
+  if (i >= pieces(all)) return;
+  for (int64_t h = 0; h < heads.count; ++h) b.found.all().start(row + h, facts_.kv_lora, all, nullptr);
+  const float* q = b.absorbed + (heads.slot * facts_.heads + heads.first) * cache_width();
+  attend(b.found.all().queries(row, heads.count, q, cache_width(), 0.0f), view(), step, token, piece(all, i),
+         Absorbed(b.of(rank), *this).room);
+}
+
+// Back from the latent space: v_b . mix, as a head's part of the attended rows.
+void MlaAttention::settle(const Buffers& b, const Step& step, int rank, const Round& round,
+                          int64_t head) const {
+  const Absorbed a(b.of(rank), *this);
+  for (int64_t slot = 0; slot < round.count; ++slot) {
+    const Range all{0, step.batch.positions[round.tokens[slot]] + int64_t{1}};
+    b.found.merge(step.kernels, slot, head, pieces(all), a.latent.row(slot));
+    a.latent.publish(step.kernels, slot);
   }
-  b.attended.publish(step.kernels, t, h.first * facts_.value, h.count * facts_.value);
+  multiply(step.kernels, v_b_, head, a.latent, round.count, a.value, facts_.value);
+  for (int64_t slot = 0; slot < round.count; ++slot) {
+    const int64_t token = round.tokens[slot], at = head * facts_.value;
+    std::copy_n(a.value + slot * facts_.value, facts_.value, b.attended.row(token) + at);
+    b.attended.publish(step.kernels, token, at, facts_.value);
+  }
 }
 
 }  // namespace ktd

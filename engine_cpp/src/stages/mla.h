@@ -1,4 +1,6 @@
-// Multi-head latent attention, absorbed: scores and values are taken in the latent space of the cache rows.
+// Multi-head latent attention. A cache row is a latent that all heads share. A few tokens look at it
+// absorbed: their queries are taken to the latent space, and what they find there back to values. For many
+// tokens it pays to expand the latents to the keys and values of every head first.
 #pragma once
 
 #include <vector>
@@ -30,8 +32,8 @@ struct MlaTensors {
 
 class MlaAttention : public Stage {
  public:
-  // Derives k_b from kv_b where needed, with the pool. Throws EngineError when facts and tensors do not fit
-  // together.
+  // Turns the keys' weights to the form that the file lacks, with the pool. Throws EngineError when facts and
+  // tensors do not fit together.
   MlaAttention(MlaFacts facts, const MlaTensors& tensors, Pool& pool);
   size_t scratch_bytes(int64_t tokens, int threads) const override;
   void run(Team& team, Step& step) const override;
@@ -40,13 +42,32 @@ class MlaAttention : public Stage {
   size_t derived_bytes() const { return derived_.bytes(); }
 
  private:
+  static constexpr int64_t kHeadBlock = 64;      // most heads that share what a thread has read of the cache
+  static constexpr int64_t kExpandTokens = 256;  // of the cache, expanded at once
   struct Buffers;
-  struct Heads;
-  int64_t q_width() const { return facts_.heads * (facts_.nope + facts_.rotary.dims()); }
+  struct Absorbed;
+  struct Expanded;
+  // Heads [first, first + count) of a token of a round.
+  struct Heads {
+    int64_t slot, first, count;
+  };
+  int64_t head_width() const { return facts_.nope + facts_.rotary.dims(); }
+  int64_t q_width() const { return facts_.heads * head_width(); }
+  bool expands(const Run& run) const;
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void latents(const Buffers& b, const Step& step, int64_t t) const;
-  void absorb(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
-  void expand(const Buffers& b, const Heads& h, const Step& step, int64_t t) const;
+
+  void look_back_expanded(const Buffers& b, Team& team, const Step& step) const;
+  void look_expanded(const Buffers& b, const Step& step, int rank, const Run& run, int64_t head) const;
+  void take_queries(const Buffers& b, const Step& step, const Findings& found, const Run& run,
+                    int64_t head) const;
+  void expand(const Expanded& e, const Step& step, const Run& run, const Range& range, int64_t head) const;
+
+  void look_back_absorbed(const Buffers& b, Team& team, const Step& step, const Round& round) const;
+  void absorb(const Buffers& b, const Step& step, int rank, const Round& round, int64_t head) const;
+  void look_absorbed(const Buffers& b, const Step& step, int rank, const Round& round, const Heads& heads,
+                     int64_t piece) const;
+  void settle(const Buffers& b, const Step& step, int rank, const Round& round, int64_t head) const;
   CacheView view() const { return {facts_.layer, 0, cache_width(), 0, facts_.kv_lora}; }
 
   const MlaFacts facts_;
@@ -56,7 +77,8 @@ class MlaAttention : public Stage {
   const Matrix q_in_;    // {dim, q_lora} or {dim, heads * (nope + rope)}
   const Matrix q_b_;     // {q_lora, heads * (nope + rope)}; unused without q_lora
   const Matrix kv_a_;    // {dim, kv_lora + rope}
-  const Matrix k_b_;     // {nope, kv_lora} per head
+  const Matrix k_b_;     // {nope, kv_lora} per head: absorbed queries
+  const Matrix keys_;    // {kv_lora, nope} per head: expanded keys
   const Matrix v_b_;     // {kv_lora, value} per head
   const Matrix output_;  // {heads * value, dim}
 };

@@ -59,13 +59,13 @@ inline void multiply(const Kernels& kernels, const Matrix& weight, const Activat
                         .out_stride = stride});
 }
 
-// out[row] = row of the `which`-th matrix of a stack . input row 0.
+// out[token * stride + row] = row of the `which`-th matrix of a stack . input row, for the first `tokens`.
 inline void multiply(const Kernels& kernels, const Matrix& stack, int64_t which, const Activations& input,
-                     float* out) {
+                     int64_t tokens, float* out, int64_t stride) {
   Matrix one = stack;
   one.data = stack.row(0, which);
   one.parts = nullptr;
-  multiply(kernels, one, input, {0, stack.rows, 0, 1}, out, stack.rows);
+  multiply(kernels, one, input, {0, stack.rows, 0, tokens}, out, stride);
 }
 
 // One phase: all projections over all tokens.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/memory.h"
 #include "kernels/table.h"
@@ -16,6 +17,7 @@ namespace ktd {
 struct Step {
   const Kernels& kernels;
   const Batch& batch;
+  std::span<const Run> runs;  // of the batch, in order: all its tokens
   KvCache& cache;
   float* hidden;       // [n, dim]
   float* logits;       // [m, vocab], written by the head

@@ -25,4 +25,10 @@ struct Batch {
   const int32_t* pages_of(int64_t token) const { return pages + sequences[token] * page_columns; }
 };
 
+// Tokens of one sequence that follow each other, in the step as in the sequence.
+struct Run {
+  int64_t token;  // the first
+  int64_t count;
+};
+
 }  // namespace ktd

@@ -1,5 +1,6 @@
 #include "state/cache.h"
 
+#include <cstring>
 #include <string>
 
 #include "base/error.h"
@@ -10,7 +11,8 @@ namespace {
 constexpr size_t kLine = 64;
 
 size_t row_bytes_of(int64_t width, TensorType type) {
-  const size_t bytes = find_traits(static_cast<uint32_t>(type))->row_bytes(width);
+  const TypeTraits& traits = *find_traits(static_cast<uint32_t>(type));
+  const size_t bytes = traits.row_bytes((width + traits.block - 1) / traits.block * traits.block);
   return (bytes + kLine - 1) / kLine * kLine;
 }
 
@@ -40,6 +42,11 @@ KvCache::KvCache(const std::vector<int64_t>& widths, int64_t pages, int64_t page
     layers_.push_back({base, row, page});
     base += page * pages;
   }
+}
+
+void KvCache::fill() {
+  constexpr int kSmall = 0x2c;  // 0x2c2c is 0.065 as a half, and small in every type
+  std::memset(memory_.data(), kSmall, memory_.bytes());
 }
 
 }  // namespace ktd

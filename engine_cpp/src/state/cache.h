@@ -18,6 +18,9 @@ class KvCache {
   // widths: values per row, one entry per attention stage. Memory is touched only as pages are used.
   KvCache(const std::vector<int64_t>& widths, int64_t pages, int64_t page_tokens, TensorType type);
 
+  // Gives every page memory, with numbers that mean nothing: for measurements.
+  void fill();
+
   // The rows of a page lie together, `row_bytes(layer)` apart.
   std::byte* page(size_t layer, int64_t page) const {
     return layers_[layer].base + page * layers_[layer].page_bytes;
@@ -28,7 +31,6 @@ class KvCache {
   int64_t pages() const { return pages_; }
   int64_t page_tokens() const { return page_tokens_; }
   TensorType type() const { return type_; }
-  size_t value_bytes() const { return type_ == TensorType::F32 ? 4 : 2; }
   size_t bytes() const { return memory_.bytes(); }
 
  private:

@@ -6,6 +6,7 @@
 #include "quant/activation.h"
 #include "kernels/tiles.inl"
 #include "kernels/floats.inl"
+#include "kernels/vectors.inl"
 #include "kernels/elementwise.inl"
 // clang-format on
 
@@ -28,19 +29,12 @@ consteval Kernels make_kernels() {
   by[slot(TensorType::F16)] = matmul<FloatRows<ItemF16>>;
   by[slot(TensorType::BF16)] = matmul<FloatRows<ItemBF16>>;
 
-  k.mix_rows[slot(TensorType::F32)] = mix_rows<ItemF32>;
-  k.mix_rows[slot(TensorType::F16)] = mix_rows<ItemF16>;
-  k.mix_rows[slot(TensorType::BF16)] = mix_rows<ItemBF16>;
-  k.store_row[slot(TensorType::F32)] = store_row<ItemF32>;
-  k.store_row[slot(TensorType::F16)] = store_row<ItemF16>;
-  k.store_row[slot(TensorType::BF16)] = store_row<ItemBF16>;
   k.quantize_q8 = quantize_q8;
   k.rms_norm = rms_norm;
   k.layer_norm = layer_norm;
   k.silu_mul = silu_mul;
   k.axpy = axpy;
-  k.max = max_value;
-  k.exp_sub_sum = exp_sub_sum;
+  k.attention = &kAttention;
   return k;
 }
 

@@ -16,6 +16,8 @@ constexpr int kF = 8;
 constexpr int kFloatSums = 8;
 constexpr int kIntegerSums = 4;
 constexpr int kTokenTile = 4;
+constexpr int kQueryRows = 6;
+constexpr int kKeyVectors = 2;
 
 KTD_WORD F set(float x) {
   return _mm256_set1_ps(x);
@@ -100,6 +102,25 @@ KTD_WORD void store_bf16(uint16_t* p, F x) {
   const __m256i high = _mm256_srli_epi32(_mm256_castps_si256(kept), 16);
   const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), packed);
+}
+
+KTD_WORD void turn_floats(const float* rows, size_t stride, float* to, size_t apart) {
+  __m256 a[8], b[8];
+  for (size_t i = 0; i < 8; ++i) a[i] = load(rows + i * stride);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {  // a[i + c] holds column c and c + 4 of rows i..i+3
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+  }
+  for (size_t c = 0; c < 4; ++c) {
+    store(to + c * apart, _mm256_permute2f128_ps(a[c], a[c + 4], 0x20));
+    store(to + (c + 4) * apart, _mm256_permute2f128_ps(a[c], a[c + 4], 0x31));
+  }
 }
 
 // --- bytes ---

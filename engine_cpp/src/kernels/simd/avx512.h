@@ -20,6 +20,8 @@ constexpr int kF = 16;
 constexpr int kFloatSums = 16;
 constexpr int kIntegerSums = 8;
 constexpr int kTokenTile = 4;
+constexpr int kQueryRows = 6;
+constexpr int kKeyVectors = 4;
 
 KTD_WORD F set(float x) {
   return _mm512_set1_ps(x);

@@ -13,6 +13,8 @@ using I [[gnu::vector_size(32)]] = int32_t;
 constexpr int kF = 8;
 constexpr int kFloatSums = 4;
 constexpr int kTokenTile = 4;
+constexpr int kQueryRows = 4;
+constexpr int kKeyVectors = 1;
 
 KTD_WORD F set(float x) {
   return F{} + x;
@@ -96,6 +98,11 @@ KTD_WORD F load_bf16(const uint16_t* p) {
 }
 KTD_WORD void store_bf16(uint16_t* p, F x) {
   for (int i = 0; i < kF; ++i) p[i] = float_to_bf16(x[i]);
+}
+
+KTD_WORD void turn_floats(const float* rows, size_t stride, float* to, size_t apart) {
+  for (size_t i = 0; i < kF; ++i)
+    for (size_t j = 0; j < kF; ++j) to[j * apart + i] = rows[i * stride + j];
 }
 
 KTD_WORD float half(uint16_t bits) {

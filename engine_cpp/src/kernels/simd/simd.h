@@ -3,6 +3,8 @@
 //
 //   F, I            kF floats, kF int32
 //   kFloatSums      float sums that stay in registers; kTokenTile: tokens that share an unpacked weight
+//   kQueryRows      rows of attention by kKeyVectors vectors: the sums that registers hold
+//   turn_floats     kF rows of kF floats, `stride` apart, to as many columns, `apart` floats from each other
 //
 // Where KTD_BYTES says so, there are products of bytes, in the order of turned.inl:
 //   Bytes           4 kF bytes; a column is kHalves of them
