@@ -150,6 +150,7 @@ class ModelHost:
             files=tuple(map(str, resident.files)),
             context=resident.asked,
             threads=settings.threads,
+            cache_type=settings.cache_type,
             cache_tokens=settings.cache_tokens,
             step_tokens=settings.step_tokens,
             parallel=settings.parallel,

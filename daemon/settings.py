@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktd.daemon import duration, values
+from ktd.engine.messages import CacheType
 
 
 class SettingsError(ValueError):
@@ -20,6 +21,7 @@ class Settings:
     load_timeout: float = 300.0  # seconds that a load may go without progress; inf: any time
     context: int | None = None  # tokens; None: the engine chooses
     cache_tokens: int | None = None  # KV cache that the requests of a model share; None: the engine chooses
+    cache_type: CacheType = "f16"  # of the values that the KV cache keeps
     step_tokens: int | None = None  # most tokens of one step of a model; None: the engine chooses
     parallel: int | None = None  # most requests in one step of a model; None: as many as the cache holds
     max_new_tokens: int | None = None  # of any answer
@@ -61,6 +63,7 @@ ROWS = (
     Row("load_timeout", "LOAD_TIMEOUT", lambda text: duration.seconds(text) or duration.FOREVER, ollama=True),
     Row("context", "CONTEXT_LENGTH", values.count, ollama=True),
     Row("cache_tokens", "CACHE_TOKENS", values.count),
+    Row("cache_type", "KV_CACHE_TYPE", values.cache_type, ollama=True),
     Row("step_tokens", "STEP_TOKENS", values.count),
     Row("parallel", "NUM_PARALLEL", values.count, ollama=True),
     Row("max_new_tokens", "MAX_NEW_TOKENS", values.count),

@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from urllib.parse import urlsplit
+
+from ktd.engine.messages import CacheType
 
 DEFAULT_PORT = 11434
 SCHEME_PORTS = {"http": 80, "https": 443}
@@ -32,6 +34,14 @@ def address(text: str) -> Address:
         raise ValueError("not an address such as 127.0.0.1:11434")
     port = parts.port if parts.port is not None else SCHEME_PORTS.get(scheme, DEFAULT_PORT)
     return Address(parts.hostname or "127.0.0.1", port, scheme == "https")  # only a named host opens more than this one
+
+
+def cache_type(text: str) -> CacheType:
+    for type in get_args(CacheType):
+        if text.lower() == type:
+            found: CacheType = type
+            return found
+    raise ValueError(f"not one of {', '.join(get_args(CacheType))}")
 
 
 def port(text: str) -> int:

@@ -16,6 +16,7 @@ FLAGS = {
     "LOAD_TIMEOUT": ("TIME", "How long loading may stand still before it is given up; 0: any time.  [default: 5m]"),
     "CONTEXT_LENGTH": ("TOKENS", "Context of requests that do not say otherwise.  [default: 32768, as memory allows]"),
     "CACHE_TOKENS": ("TOKENS", "KV cache that the requests of a model share.  [default: as memory allows]"),
+    "KV_CACHE_TYPE": ("TYPE", "Numbers that the KV cache keeps: f32, f16, bf16 or q8_0.  [default: f16]"),
     "STEP_TOKENS": ("TOKENS", "Most tokens that a model computes in one step.  [default: 512]"),
     "NUM_PARALLEL": ("N", "Most requests that a model answers at once.  [default: as many as the cache holds]"),
     "MAX_NEW_TOKENS": ("TOKENS", "Most tokens of any answer."),

@@ -245,7 +245,7 @@ async def test_a_load_may_take_long_while_it_gets_on(engine: FakeEngine, setting
 
 
 async def test_settings_reach_the_engine(engine: FakeEngine, settings: Settings, demo: ModelRecord) -> None:
-    limits = {"cache_tokens": 65536, "step_tokens": 256, "parallel": 4}
+    limits = {"cache_tokens": 65536, "cache_type": "bf16", "step_tokens": 256, "parallel": 4}
     host = ModelHost(engine, replace(settings, max_new_tokens=1024, threads=3, **limits))
     await use(host, demo)
     (load,) = engine.loads

@@ -68,6 +68,7 @@ def test_every_variable_has_its_place() -> None:
         "KTD_DATABASE_URL": "postgresql://db/ktd",
         "KTD_THREADS": "4",
         "KTD_DROP_TOOLS": "1",
+        "OLLAMA_KV_CACHE_TYPE": "q8_0",
     }
     assert settings(environ) == Settings(
         home=Path("/data/ktd"),
@@ -80,6 +81,7 @@ def test_every_variable_has_its_place() -> None:
         max_loaded=2,
         database_url="postgresql://db/ktd",
         threads=4,
+        cache_type="q8_0",
     )
 
 
@@ -102,6 +104,7 @@ def test_ktds_own_variable_wins() -> None:
         ("KTD_MAX_QUEUE", "-1"),
         ("KTD_THREADS", "1.5"),
         ("KTD_PORT", "65536"),
+        ("OLLAMA_KV_CACHE_TYPE", "q4_0"),
         ("KTD_PULL_RATE", "1T"),
         ("KTD_TLS_KEY", "/k.pem"),
         ("KTD_MODEL_PATH", "/m"),
