@@ -35,16 +35,17 @@ class CpuExecutor:
         tensors: Sequence[Tensor],
         residence: Residence = "mapped",
         step_tokens: int = STEP_TOKENS,
+        progress: Progress = lambda done, total: None,
     ) -> None:
-        """Open the weights and make what is derived from them; a step has at most `step_tokens` tokens."""
+        """Read the weights, and make what is derived from them; a step has at most `step_tokens` tokens."""
         experts, others = parted(tensors, routed_experts(spec))
         places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in (*others, *experts)]
         streamed = residence == "streamed"
-        self._machine = machine
         self._weights = _core.Weights(
             [str(path) for path in gguf.paths], places, "read" if residence == "read" else "mapped"
         )
-        self._wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
+        wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
+        self._populate(machine, wanted, progress)
         self._model = _core.Model(machine, self._weights, spec.stages, step_tokens, streamed)
         self._cache: _core.KvCache | None = None
 
@@ -52,12 +53,11 @@ class CpuExecutor:
     def scratch_bytes(self) -> int:
         return self._model.scratch_bytes
 
-    def populate(self, progress: Progress) -> None:
-        """Read the weights into memory."""
-        for begin in range(0, self._wanted, POPULATE):
-            length = min(POPULATE, self._wanted - begin)
-            self._weights.populate(self._machine, begin, length)
-            progress(begin + length, self._wanted)
+    def _populate(self, machine: _core.Machine, total: int, progress: Progress) -> None:
+        for begin in range(0, total, POPULATE):
+            length = min(POPULATE, total - begin)
+            self._weights.populate(machine, begin, length)
+            progress(begin + length, total)
 
     def open_cache(self, pages: int, type: str, filled: bool = False) -> None:
         """`filled`: with numbers that mean nothing, for measurements."""

@@ -60,10 +60,9 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         largest = place(spec, sizes, budget, wish)  # what is sure to be too large ends here
         step = load.step_tokens or STEP_TOKENS
         step = step if spec.generates else max(step, largest.context)
-        executor = CpuExecutor(machine, spec, gguf, tensors, largest.residence, step)
+        executor = CpuExecutor(machine, spec, gguf, tensors, largest.residence, step, progress)
     budget = replace(budget, scratch=executor.scratch_bytes, residence=largest.residence)
     placement = place(spec, sizes, budget, wish)
-    executor.populate(progress)
     executor.open_cache(placement.pages, load.cache_type)
     model = OpenModel(
         spec=spec,
