@@ -147,6 +147,9 @@ def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3) -> PreTrai
             weight.normal_(1.0 if name.endswith("norm.weight") else 0.0, spread)
             if half and weight.dim() > 1 and not name.endswith("mlp.gate.weight"):
                 weight.copy_(weight.half().float())
+        for name, module in model.named_modules():  # transformers has 1e-6 here whatever the model; a GGUF has one
+            if name.endswith("_a_layernorm"):
+                module.variance_epsilon = model.config.rms_norm_eps
         for name, buffer in model.named_buffers():
             if name.endswith("e_score_correction_bias"):
                 buffer.normal_(0.0, 0.1)
