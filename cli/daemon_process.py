@@ -50,11 +50,12 @@ class DaemonProcess:
         return self._child.poll() is not None
 
     def last_words(self) -> str:
-        """The end of what this daemon logged."""
+        """The end of what this daemon logged, from its complaint on; its settings come before that."""
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(lines[-LOG_TAIL:]) or f"it exited with status {self._child.returncode}"
+        complaint = next((i for i, line in enumerate(lines) if line.startswith("ktd: ")), 0)
+        return "\n".join(lines[complaint:][-LOG_TAIL:]) or f"it exited with status {self._child.returncode}"
 
     async def stop(self) -> None:
         """Close the pipe and wait; what does not leave by itself is ended."""

@@ -37,7 +37,7 @@ def served(alone: CommandLine) -> Iterator[CommandLine]:
     """The command line beside a `ktd serve`."""
     daemon = alone.start("serve")
     assert daemon.stdout is not None
-    assert "listens on http://" in daemon.stdout.readline()
+    assert any("listens on http://" in line for line in daemon.stdout)  # settings that were given come before
     yield alone
     daemon.terminate()
     _, errors = daemon.communicate()

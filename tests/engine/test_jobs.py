@@ -186,8 +186,9 @@ def test_a_repeated_prompt_is_cached_and_the_answer_the_same(model: OpenModel) -
     assert sum(len(batch.tokens) for batch in watch.batches) == (
         2 * length - again.done.cached_tokens + first.done.output_tokens + again.done.output_tokens - 2
     )
-    # Many tokens look back in each head's own space, few in the latent one: the same sums, in another order.
-    np.testing.assert_allclose(watch.logits[0], watch.logits[first.done.output_tokens], atol=0.01)
+    # Many tokens look back in each head's own space, few in the latent one: the same sums, in another order. Logits of
+    # up to 13 stand 1e-4 apart for that; a token missing from the cache would show in their first digits.
+    np.testing.assert_allclose(watch.logits[0], watch.logits[first.done.output_tokens], atol=0.001)
 
 
 def test_a_second_turn_reads_only_what_is_new(desk: Desk) -> None:

@@ -2,8 +2,7 @@
 
 Tolerance: the reference is run in float32 and in float64. The distance between the two is what float32 costs a
 correct implementation that adds in one particular order; ours adds in another, so it may lie a few such distances
-from the float64 result: FACTOR of them, on the largest element of the same logits. (Keys absorbed into the queries add
-up two matrices' products where the reference has one; the farthest seen so far lies 8.2 distances off.)
+from the float64 result: FACTOR of them, on the largest element of the same logits.
 """
 
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from stepper import Stepper
 from tiny_deepseek import Export
 
-FACTOR = 12
+FACTOR = 8
 TOKENS = [int(t) for t in np.random.default_rng(11).integers(0, 96, 150)]
 
 Reference = tuple[NDArray[np.float64], float]
