@@ -36,7 +36,7 @@ async def test_every_route_wants_a_key(start: Callable[..., Any], route: Any) ->
             assert reply.status == 401
         return
     for headers in ({}, bearer("wrong-0123456789"), {"x-api-key": USE[:-1]}, {"Authorization": f"Basic {USE}"}):
-        status, answer = await reply_to(daemon, route.method, path, headers)
+        status, answer = await reply_to(daemon, route.method.replace("*", "GET"), path, headers)
         if path == "/health":
             assert (status, answer) == (200, {"status": "ok"})
         else:

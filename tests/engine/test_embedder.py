@@ -54,7 +54,8 @@ def test_pages_that_run_out_change_nothing(model: OpenModel) -> None:
     heard = tight.add_texts(*[LONG] * 6)
     tight.drain()
     assert answer.done.output_tokens == 60
-    np.testing.assert_array_equal(heard.vectors, vectors)
+    # Short pieces of a text look back another way than long ones: the same sums, in another order.
+    np.testing.assert_allclose(heard.vectors, vectors, atol=0.001)
 
 
 def test_no_texts_have_no_vectors(model: OpenModel) -> None:
