@@ -26,9 +26,11 @@ class WordWrap:
         if character.isspace():
             self._word = ""
             return self._advance(character, width) if self._column + width <= self._edge else self._new_line()
+        if width > 1:  # Chinese and Japanese break between any two characters, and behind any word
+            self._word = ""
         broken = self._new_line() if self._column + width > self._edge else ""
-        # Chinese and Japanese break between any two characters
-        self._word = "" if width > 1 else self._word + character
+        if width <= 1:
+            self._word += character
         return broken + self._advance(character, width)
 
     def _advance(self, text: str, width: int) -> str:

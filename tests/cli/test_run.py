@@ -103,7 +103,7 @@ def test_a_removed_demo_is_made_again(ktd: CommandLine, daemon: FakeDaemon, tmp_
         (Reply(status=403), "the daemon refused the request (HTTP 403)"),
         (Reply(*spoken("4")[:1], {"error": "the worker died"}), "the worker died"),
         (Reply(*spoken("4")[:1]), "the daemon ended before the answer did"),
-        (Reply(*spoken("4")[:1], cut=True), "broke off"),
+        (Reply(*spoken("4")[:1], cut=True), "in the middle of its answer"),
     ],
 )
 def test_errors_are_told_and_end_with_one(ktd: CommandLine, daemon: FakeDaemon, reply: Reply, error: str) -> None:

@@ -54,6 +54,10 @@ def test_chinese_breaks_between_characters() -> None:
     assert shown(["十二加三十"], 7) == ["十二加", "三十"]
 
 
+def test_a_word_stays_where_chinese_follows_it() -> None:
+    assert shown([" aa十"], 4) == [" aa", "十"]
+
+
 text = st.text(st.sampled_from("ab 十\n"), max_size=60)
 
 
