@@ -176,7 +176,7 @@ def roof(found: dict[tuple[str, str], Figures]) -> Iterator[str]:
     """What the memory allows when writing one answer, as ktd measured it in the same rounds."""
     reports = [run.report for (name, _), figures in found.items() if name == "ktd" for run in figures.runs]
     if reports:
-        bandwidth, token = statistics.median(r["bandwidth"] for r in reports), reports[0]["bytes_per_token"]
+        bandwidth, token = statistics.median(r["roofs"]["bandwidth"] for r in reports), reports[0]["bytes_per_token"]
         tokens = bandwidth / token
         yield f"  roof of tg: {tokens:.1f} tokens/s ({token / 1e9:.2f} GB a token, {bandwidth / 1e9:.1f} GB/s)"
 
