@@ -155,6 +155,7 @@ class ModelHost:
             step_tokens=settings.step_tokens,
             parallel=settings.parallel,
             answer_tokens=settings.max_new_tokens,
+            drafting=settings.drafting,
             reserved=sum(each.worker.loaded.mapped for each in self._in_memory() if each.worker),
             whole=whole,
         )

@@ -21,6 +21,8 @@ class Metrics:
         self._prompt = Counter("ktd_prompt_tokens", "Tokens of prompts, cached ones too", registry=registry)
         self._cached = Counter("ktd_cached_prompt_tokens", "Tokens of prompts found in the cache", registry=registry)
         self._output = Counter("ktd_output_tokens", "Tokens of answers", registry=registry)
+        self._guessed = Counter("ktd_guessed_tokens", "Tokens computed before they were chosen", registry=registry)
+        self._right = Counter("ktd_right_guesses", "Guessed tokens that were chosen", registry=registry)
         self._first = Histogram(
             "ktd_first_token_seconds", "From request to first word", buckets=WAITS, registry=registry
         )
@@ -35,6 +37,8 @@ class Metrics:
         self._prompt.inc(done.prompt_tokens)
         self._cached.inc(done.cached_tokens)
         self._output.inc(done.output_tokens)
+        self._guessed.inc(done.guessed)
+        self._right.inc(done.right)
         if ending.first_ns is not None:
             self._first.observe(ending.first_ns / 1e9)
         if done.output_tokens > 1 and done.output_ns:  # the first token is the prompt's last step

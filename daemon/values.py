@@ -72,11 +72,15 @@ def flag(text: str) -> bool:
     return FLAGS[text.lower()]
 
 
-def count(text: str) -> int | None:
-    """A whole number; None, which is the default, for 0."""
+def number(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise ValueError("not a whole number of at most nine digits")
-    return int(text) or None
+    return int(text)
+
+
+def count(text: str) -> int | None:
+    """A whole number; None, which is the default, for 0."""
+    return number(text) or None
 
 
 def rate(text: str) -> int | None:

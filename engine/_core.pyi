@@ -68,8 +68,12 @@ class Model:
         pages: NDArray[np.int32],
         rows: NDArray[np.int32],
         kept: NDArray[np.int32],
+        given: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits [len(rows), vocab] and states [len(kept), dim]; see engine.batch.Batch for the arguments."""
+        """Logits [len(rows), vocab] and states [len(kept), dim]; see engine.batch.Batch for the arguments.
+
+        A model that starts with Combine is given the states [len(tokens), dim] that it continues.
+        """
 
 class KvCache:
     """Pages of cache rows for every attention stage of a model; `type` is "f32", "f16", "bf16" or "q8_0"."""

@@ -13,7 +13,7 @@ def check(spec: ModelSpec, gguf: Gguf, types: Collection[int]) -> tuple[Tensor, 
     Raises LoadRefused for the first tensor that is missing, misshapen or of another type.
     """
     found: dict[str, Tensor] = {}
-    for stage in spec.stages:
+    for stage in (*spec.stages, *spec.draft):
         for weight in weights(stage):
             found[weight.name] = _checked(weight, gguf, types)
     return tuple(found.values())

@@ -8,7 +8,7 @@ from ktd.engine.errors import JobFailed
 from ktd.engine.executor import Floats
 from ktd.engine.messages import MAX_FRAME, Embed, Embeddings, Failed
 from ktd.engine.reader import PromptReader
-from ktd.engine.scheduler import Chunk, Scheduler
+from ktd.engine.scheduler import Chunk, Scheduler, states_by_chunk
 from ktd.engine.sequence import Sequence
 from ktd.engine.spec import ModelSpec
 
@@ -69,8 +69,9 @@ class Embedder:
     def computed(self, chunks: Items[Chunk], states: Floats) -> list[Record]:
         """Take the states of a step; what is now complete."""
         taken = [chunk for chunk in chunks if chunk.sequence in self._by_sequence]
-        counts = [len(chunk.kept) for chunk in taken]
-        for chunk, rows in zip(taken, np.split(states, np.cumsum(counts)[:-1]), strict=False):
+        for chunk, rows in zip(chunks, states_by_chunk(chunks, states), strict=True):
+            if chunk.sequence not in self._by_sequence:
+                continue
             self._by_sequence[chunk.sequence].add(chunk, rows)
             if chunk.last:
                 self._scheduler.remove(chunk.sequence)

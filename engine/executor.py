@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ktd.engine import _core
-from ktd.engine.batch import Batch
+from ktd.engine.batch import Batch, Ints
 from ktd.engine.gguf import Gguf, Tensor, TensorType
 from ktd.engine.messages import Residence
 from ktd.engine.placement import PAGE_TOKENS, routed_experts
@@ -22,6 +22,12 @@ Floats = NDArray[np.float32]
 class Executor(Protocol):
     def forward(self, batch: Batch) -> tuple[Floats, Floats]:
         """Logits [len(batch.rows), vocab] and states [len(batch.kept), dim]."""
+
+    def guess(self, batch: Batch, states: Floats) -> Floats:
+        """Logits [len(batch.rows), vocab] of the model's draft, where its spec has one.
+
+        `states` [n, dim] are those of the tokens before the batch's, each at the position of its state.
+        """
 
 
 class CpuExecutor:
@@ -47,11 +53,13 @@ class CpuExecutor:
         wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
         self._populate(machine, wanted, progress)
         self._model = _core.Model(machine, self._weights, spec.stages, step_tokens, streamed)
+        self._draft = _core.Model(machine, self._weights, spec.draft, step_tokens) if spec.draft else None
         self._cache: _core.KvCache | None = None
+        self._draft_cache: _core.KvCache | None = None  # its pages go with those of the model's
 
     @property
     def scratch_bytes(self) -> int:
-        return self._model.scratch_bytes
+        return self._model.scratch_bytes + (self._draft.scratch_bytes if self._draft else 0)
 
     def _populate(self, machine: _core.Machine, total: int, progress: Progress) -> None:
         for begin in range(0, total, POPULATE):
@@ -61,15 +69,24 @@ class CpuExecutor:
 
     def open_cache(self, pages: int, type: str, filled: bool = False) -> None:
         """`filled`: with numbers that mean nothing, for measurements."""
-        self._cache = None  # what it held is free first
+        self._cache = self._draft_cache = None  # what they held is free first
         self._cache = _core.KvCache(self._model, pages, PAGE_TOKENS, type)
+        if self._draft is not None:
+            self._draft_cache = _core.KvCache(self._draft, pages, PAGE_TOKENS, type)
         if filled:
             self._cache.fill()
 
     def forward(self, batch: Batch) -> tuple[Floats, Floats]:
         assert self._cache is not None, "open_cache comes first"
-        places = (batch.tokens, batch.positions, batch.sequences, batch.pages)
-        return self._model.forward(self._cache, *places, batch.rows, batch.kept)
+        return self._model.forward(self._cache, *_arrays(batch))
+
+    def guess(self, batch: Batch, states: Floats) -> Floats:
+        assert self._draft is not None and self._draft_cache is not None, "the spec has a draft"
+        return self._draft.forward(self._draft_cache, *_arrays(batch), states)[0]
+
+
+def _arrays(batch: Batch) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
+    return batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows, batch.kept
 
 
 def parted(tensors: Sequence[Tensor], names: Set[str]) -> tuple[list[Tensor], list[Tensor]]:
@@ -79,7 +96,8 @@ def parted(tensors: Sequence[Tensor], names: Set[str]) -> tuple[list[Tensor], li
 
 def derived_bytes(spec: ModelSpec, gguf: Gguf) -> int:
     """Bytes of the weights that CpuExecutor makes: keys of latent attention, turned to the form a file lacks."""
-    return sum(_turned_keys(stage, gguf) for stage in spec.stages if isinstance(stage, MlaAttention))
+    stages = (*spec.stages, *spec.draft)
+    return sum(_turned_keys(stage, gguf) for stage in stages if isinstance(stage, MlaAttention))
 
 
 def _turned_keys(stage: MlaAttention, gguf: Gguf) -> int:

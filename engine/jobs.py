@@ -4,6 +4,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Iterable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ktd.engine import _core
 from ktd.engine.answer import Answer
 from ktd.engine.constraint import Constraint, Grammars
+from ktd.engine.draft import Draft, Growth, NextN
 from ktd.engine.embedder import Embedder
 from ktd.engine.errors import JobFailed
 from ktd.engine.executor import Floats
@@ -34,10 +36,11 @@ from ktd.engine.messages import (
 from ktd.engine.pages import PagePool
 from ktd.engine.placement import PAGE_TOKENS
 from ktd.engine.reader import PromptReader
-from ktd.engine.scheduler import Chunk, Scheduler, batch_of
+from ktd.engine.scheduler import Chunk, Scheduler, batch_of, states_by_chunk
 from ktd.engine.sequence import Sequence
 
 Record = Delta | Done | Embeddings | Failed
+Logits = NDArray[np.float32]  # [vocab]
 
 _MOST_TOP_K = (1 << 31) - 1
 _SEEDS = 1 << 64
@@ -54,7 +57,10 @@ class Running:
     answer: Answer
     limit: int  # tokens of the answer
     constraint: Constraint | None = None
+    ended: bool = False  # its last record was made; what it holds goes back after the step
     told: int = 0  # tokens whose text was sent
+    guessed: int = 0  # tokens that were computed before they were chosen
+    right: int = 0  # those of them that were chosen
     began_ns: int | None = None  # its first step
     answered_ns: int | None = None  # its first token
 
@@ -62,12 +68,14 @@ class Running:
 class Jobs:
     """All calls come from one thread; each returns what is to be sent."""
 
-    def __init__(self, model: OpenModel, step_tokens: int | None = None) -> None:
+    def __init__(self, model: OpenModel, step_tokens: int | None = None, draft: Draft | None = None) -> None:
+        """`draft` takes the place of the model's own."""
         self._model = model
         self._grammars = Grammars(model.tokenizer)
         self._reader = PromptReader(model.tokenizer, model.context)
         self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens or model.step_tokens, model.parallel)
         self._embedder = Embedder(model.spec, self._reader, self.scheduler)
+        self._draft = draft or (NextN(model.executor, model.drafting) if model.spec.draft else None)
         self._running: dict[int, Running] = {}
         self._by_sequence: dict[Sequence, Running] = {}
 
@@ -106,7 +114,11 @@ class Jobs:
     def cancel(self, id: int) -> list[Record]:
         self._embedder.cancel(id)
         running = self._running.get(id)
-        return [] if running is None else self._finish(running, "cancelled")
+        if running is None:
+            return []
+        records = self._finish(running, "cancelled")
+        self._forget(running)
+        return records
 
     def step(self) -> list[Record]:
         """Compute one step of everything that runs."""
@@ -116,13 +128,15 @@ class Jobs:
         began = time.monotonic()
         try:
             logits, states = self._forward(chunks)
+            records = self._answer(chunks, logits)
+            self._guess(chunks, states)
         except Exception as error:  # whatever it was, the worker goes on without these jobs
             traceback.print_exc()
             failed = [self._fail(job, "engine", str(error)) for job in self._jobs(chunks)]
+            self._forget_ended(chunks)
             return [*failed, *self._embedder.fail(chunks, str(error))]
         self.scheduler.computed(chunks, time.monotonic() - began)
-        chosen = self._jobs(chunk for chunk in chunks if chunk.chooses)
-        records = [record for job, row in zip(chosen, logits, strict=True) for record in self._advance(job, row)]
+        self._forget_ended(chunks)
         return [*records, *self._embedder.computed(chunks, states)]
 
     def _jobs(self, chunks: Iterable[Chunk]) -> list[Running]:
@@ -144,7 +158,8 @@ class Jobs:
         limit = min(limit for limit in limits if limit is not None)
         grammar = job.prompt.grammar
         constraint = self._grammars.constraint(grammar) if grammar else None
-        return Running(job.id, Sequence(tokens, len(tokens)), sampler, answer, limit, constraint)
+        sequence = Sequence(tokens, len(tokens), followed=self._draft is not None)
+        return Running(job.id, sequence, sampler, answer, limit, constraint)
 
     def _forward(self, chunks: list[Chunk]) -> tuple[Floats, Floats]:
         now = time.monotonic_ns()
@@ -152,11 +167,33 @@ class Jobs:
             job.began_ns = job.began_ns or now
         return self._model.executor.forward(batch_of(chunks, PAGE_TOKENS))
 
-    def _advance(self, job: Running, logits: NDArray[np.float32]) -> list[Record]:
+    def _answer(self, chunks: list[Chunk], logits: Floats) -> list[Record]:
+        """Choose the next tokens of all whose newest one was computed."""
+        rows = iter(logits)
+        records: list[Record] = []
+        for chunk in chunks:
+            if chunk.chooses:
+                job = self._by_sequence[chunk.sequence]
+                own = [next(rows) for _ in range(1 + len(chunk.guesses))]
+                records += self._advance(job, chunk.guesses, own)
+        return records
+
+    def _advance(self, job: Running, guesses: Items[int], logits: Items[Logits]) -> list[Record]:
+        """A token from the first logits, and one more behind each guess that was right."""
+        records = self._choose(job, logits[0])
+        for guess, row in zip(guesses, logits[1:], strict=True):
+            job.guessed += 1
+            if job.ended or job.sequence.tokens[-1] != guess:
+                break
+            job.right += 1
+            records += self._choose(job, row)
+        return records
+
+    def _choose(self, job: Running, logits: Logits) -> list[Record]:
         """Choose the next token of an answer."""
         job.answered_ns = job.answered_ns or time.monotonic_ns()
         try:
-            token, complete = _choose(job, logits)
+            token, complete = _chosen(job, logits)
             text = job.answer.push(token, logits)
         except _core.EngineError as error:
             return [self._fail(job, "engine", str(error))]
@@ -168,20 +205,44 @@ class Jobs:
             return self._finish(job, "length", text)
         return _delta(job, text)
 
+    def _guess(self, chunks: list[Chunk], states: Floats) -> None:
+        """Let the draft see what is certain now."""
+        followed = [chunk for chunk in chunks if chunk.sequence.followed]
+        if self._draft is None or not followed:
+            return
+        certain = [
+            rows[: chunk.reached - chunk.begin]
+            for chunk, rows in zip(chunks, states_by_chunk(chunks, states), strict=True)
+            if chunk.sequence.followed
+        ]
+        grown = [Growth(chunk.sequence, chunk.begin, chunk.reached, self._wanted(chunk)) for chunk in followed]
+        for growth, guesses in zip(grown, self._draft.guess(grown, np.concatenate(certain)), strict=True):
+            growth.sequence.guesses = guesses
+
+    def _wanted(self, chunk: Chunk) -> int:
+        """How many tokens the next step may choose beside one."""
+        job = self._by_sequence[chunk.sequence]
+        return 0 if job.ended or not chunk.last else job.limit - job.answer.tokens - 1
+
     def _finish(self, job: Running, reason: FinishReason, text: str = "") -> list[Record]:
-        self._forget(job)
+        job.ended = True
         return [*_delta(job, text + job.answer.finish(), last=True), _done(job, reason)]
 
     def _fail(self, job: Running, kind: FailureKind, message: str) -> Failed:
-        self._forget(job)
+        job.ended = True
         return Failed(job.id, kind, message)
+
+    def _forget_ended(self, chunks: Iterable[Chunk]) -> None:
+        for job in self._jobs(chunks):
+            if job.ended:
+                self._forget(job)
 
     def _forget(self, job: Running) -> None:
         self.scheduler.remove(job.sequence)
         del self._running[job.id], self._by_sequence[job.sequence]
 
 
-def _choose(job: Running, logits: NDArray[np.float32]) -> tuple[int, bool]:
+def _chosen(job: Running, logits: Logits) -> tuple[int, bool]:
     """The next token, and whether it makes the answer complete."""
     if job.constraint is None:
         return job.sampler.sample(logits), False
@@ -236,4 +297,6 @@ def _done(job: Running, reason: FinishReason) -> Done:
         output_ns=now - answered,
         context=tuple(tokens),
         stop=job.answer.stop,
+        guessed=job.guessed,
+        right=job.right,
     )

@@ -7,11 +7,11 @@ from ktd.engine import _core
 from ktd.engine.check import check
 from ktd.engine.errors import LoadRefused
 from ktd.engine.executor import STEP_TOKENS, CpuExecutor, Executor, Progress, derived_bytes
-from ktd.engine.gguf import Gguf, GGUFError
+from ktd.engine.gguf import Gguf, GGUFError, Tensor
 from ktd.engine.memory import available_memory
-from ktd.engine.messages import Load, Loaded, Residence
+from ktd.engine.messages import DRAFTING, Load, Loaded, Residence
 from ktd.engine.models import spec_for
-from ktd.engine.placement import DEFAULT_CONTEXT, Budget, Placement, Wish, place, routed_experts
+from ktd.engine.placement import DEFAULT_CONTEXT, Budget, Placement, Wish, draft_fits, place, routed_experts
 from ktd.engine.spec import ModelSpec
 from ktd.engine.tokenizer import Tokenizer
 
@@ -31,6 +31,7 @@ class OpenModel:
     step_tokens: int = STEP_TOKENS  # most tokens of one step; of an encoder, a whole context at least
     parallel: int | None = None  # most sequences in one step
     answer_tokens: int | None = None  # most tokens of one answer
+    drafting: int = DRAFTING  # most answers at once that the spec's draft guesses for
 
 
 def open_model(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
@@ -47,16 +48,21 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
     machine = _machine(load)
     with Gguf.open(load.files) as gguf:
         spec = spec_for(gguf, load.context or DEFAULT_CONTEXT)
-        tensors = check(spec, gguf, {number for number, *_ in _core.tensor_types()})
+        spec = spec if load.drafting else replace(spec, draft=())
+        types = {number for number, *_ in _core.tensor_types()}
+        sizes = _sizes(check(spec, gguf, types))
         tokenizer = Tokenizer.from_metadata(gguf.metadata)
         if len(tokenizer) > spec.vocab:
             problem = f"the tokenizer has {len(tokenizer)} tokens, the model only {spec.vocab}"
             raise LoadRefused("bad_file", problem)
-        sizes = {tensor.name: tensor.nbytes for tensor in tensors}
         wish = Wish(load.context, load.cache_tokens, load.whole)
         free, derived = available_memory(), derived_bytes(spec, gguf)
         residence = load.weights or _residence(load.files)
         budget = Budget(max(0, free - load.reserved), load.cache_type, derived, residence=residence)
+        if spec.draft and not draft_fits(spec, sizes, budget, wish):
+            spec = replace(spec, draft=())
+        tensors = check(spec, gguf, types)
+        sizes = _sizes(tensors)
         largest = place(spec, sizes, budget, wish)  # what is sure to be too large ends here
         step = load.step_tokens or STEP_TOKENS
         step = step if spec.generates else max(step, largest.context)
@@ -74,8 +80,13 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         step_tokens=step,
         parallel=load.parallel,
         answer_tokens=load.answer_tokens,
+        drafting=load.drafting,
     )
     return model, _loaded(spec, placement, sizes)
+
+
+def _sizes(tensors: Sequence[Tensor]) -> dict[str, int]:
+    return {tensor.name: tensor.nbytes for tensor in tensors}
 
 
 def _residence(files: Sequence[str]) -> Residence:

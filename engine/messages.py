@@ -80,6 +80,9 @@ class Prompt(msgspec.Struct, frozen=True):
     grammar: Grammar | None = None
 
 
+DRAFTING = 1  # with more answers, a step that checks guesses reads more experts than it saves time
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Open these GGUF shards (in order) and make them ready. None means: choose.
 
@@ -87,7 +90,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `context` and `cache_tokens` count tokens of one request and of all together, `answer_tokens` those of one answer;
     `step_tokens` and `parallel` are the most tokens and requests of one step. `reserved` bytes of memory are not free,
     though the system says so: other models' weights, which only its file cache holds. `whole`: refuse rather than
-    choose a shorter context, or leave experts on disk, for want of memory.
+    choose a shorter context, or leave experts on disk, for want of memory. `drafting`: a model's own NextN block
+    guesses tokens while it gives at most so many answers at once; 0: never.
     """
 
     files: tuple[str, ...]
@@ -101,6 +105,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     answer_tokens: int | None = None
     reserved: int = 0
     whole: bool = False
+    drafting: int = DRAFTING
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -202,7 +207,8 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """The end of a job. `prompt_tokens` counts cached ones too; `context` is the ids of prompt and answer.
 
-    `stop` is the stop string that ended it, where one did.
+    `stop` is the stop string that ended it, where one did. `guessed` tokens were computed before they were chosen,
+    `right` of them were then chosen.
     """
 
     id: int
@@ -214,6 +220,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     output_ns: int
     context: tuple[int, ...] = ()
     stop: str | None = None
+    guessed: int = 0
+    right: int = 0
 
 
 class Tokens(msgspec.Struct, frozen=True, tag="tokens"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ktd.engine.errors import LoadRefused
 from ktd.engine.messages import CacheType, PlacementRow, Residence
-from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, Stage, weights
+from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, weights
 
 PAGE_TOKENS = 32
 DEFAULT_CONTEXT = 32768
@@ -72,6 +72,17 @@ def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish)
     return _with_experts(_place(spec, sizes, replace(budget, residence="streamed"), wish), experts, budget.free)
 
 
+def draft_fits(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> bool:
+    """Memory holds the draft of a spec too, and what matters more is none the worse for it."""
+    spare = replace(budget, free=budget.free - HEADROOM)  # for its scratch
+    try:
+        beside = place(spec, sizes, spare, wish)
+        alone = place(replace(spec, draft=()), sizes, spare, wish)
+    except LoadRefused:
+        return False
+    return beside.residence == alone.residence != "streamed" and beside.context == alone.context
+
+
 def routed_experts(spec: ModelSpec) -> frozenset[str]:
     """Names of the weights of which a token needs only a few parts."""
     stages = (stage for stage in spec.stages if isinstance(stage, MoeFfn))
@@ -104,7 +115,8 @@ def _with_experts(rest: Placement, bytes: int, free: int) -> Placement:
 def cache_row_bytes(spec: ModelSpec, type: CacheType) -> int:
     """Bytes of KV cache per token; each layer's row is whole blocks and starts on a cache line."""
     values, size = CACHE_BLOCKS[type]
-    widths = [stage.cache_width for stage in spec.stages if isinstance(stage, GqaAttention | MlaAttention)]
+    stages = (*spec.stages, *spec.draft)
+    widths = [stage.cache_width for stage in stages if isinstance(stage, GqaAttention | MlaAttention)]
     return sum(_up(_up(width, values) // values * size, CACHE_LINE) for width in widths)
 
 
@@ -141,30 +153,32 @@ def _weight_rows(spec: ModelSpec, sizes: Mapping[str, int], residence: Residence
     """Of the weights that memory must hold."""
     counted: set[str] = set()
     totals: dict[str, int] = {}
-    for stage in spec.stages:
-        for part, owner in _parts(stage):
-            if residence == "streamed" and part == ROUTED:
-                continue
-            names = [weight.name for weight in weights(owner) if weight.name not in counted]
-            counted.update(names)
-            totals[part] = totals.get(part, 0) + sum(sizes[name] for name in names)
+    for part, owner in _parts(spec):
+        if residence == "streamed" and part == ROUTED:
+            continue
+        names = [weight.name for weight in weights(owner) if weight.name not in counted]
+        counted.update(names)
+        totals[part] = totals.get(part, 0) + sum(sizes[name] for name in names)
     return [PlacementRow(part, "cpu", bytes, HELD[residence]) for part, bytes in totals.items()]
 
 
-def _parts(stage: Stage) -> Iterator[tuple[str, object]]:
-    match stage:
-        case Embed():
-            yield "embedding", stage
-        case GqaAttention() | MlaAttention():
-            yield "attention", stage
-        case Head():
-            yield "head", stage
-        case MoeFfn():
-            yield ROUTED, stage.experts
-            yield "shared experts", stage.shared
-            yield "routers", (stage.norm, stage.router)
-        case _:
-            yield "dense FFN", stage
+def _parts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    for stage in spec.stages:
+        match stage:
+            case Embed():
+                yield "embedding", stage
+            case GqaAttention() | MlaAttention():
+                yield "attention", stage
+            case Head():
+                yield "head", stage
+            case MoeFfn():
+                yield ROUTED, stage.experts
+                yield "shared experts", stage.shared
+                yield "routers", (stage.norm, stage.router)
+            case _:
+                yield "dense FFN", stage
+    if spec.draft:
+        yield "NextN block", spec.draft
 
 
 def _work_rows(budget: Budget) -> Iterable[PlacementRow]:

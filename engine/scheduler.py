@@ -5,8 +5,9 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ktd.engine.batch import Batch
+from ktd.engine.batch import Batch, Ints
 from ktd.engine.pace import Pace
 from ktd.engine.pages import PagePool
 from ktd.engine.prefix import PrefixCache
@@ -15,21 +16,30 @@ from ktd.engine.sequence import Sequence
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens [begin, end) of a sequence, computed in one step."""
+    """Tokens [begin, end) of a sequence, computed in one step, and guesses of those that follow.
+
+    Its logits choose the token at `end`, and one more behind each guess that turns out right.
+    """
 
     sequence: Sequence
     begin: int
     end: int
+    last: bool  # it reaches the newest token
+    guesses: tuple[int, ...] = ()
 
     @property
-    def last(self) -> bool:
-        """It reaches the newest token."""
-        return self.end == len(self.sequence.tokens)
+    def size(self) -> int:
+        return self.end - self.begin + len(self.guesses)
 
     @property
     def chooses(self) -> bool:
-        """The logits of its last token choose the next one."""
+        """The logits of its last tokens choose the next ones."""
         return self.last and self.sequence.pooling is None
+
+    @property
+    def reached(self) -> int:
+        """The end of what is certain, once the next tokens are chosen: guesses that were right are in the cache."""
+        return max(self.end, len(self.sequence.tokens) - 1) if self.last else self.end
 
     @property
     def kept(self) -> range:
@@ -42,7 +52,7 @@ class Chunk:
             case "last":
                 return range(self.end - self.begin - 1 if self.last else self.end, self.end - self.begin)
             case None:
-                return range(0)
+                return range(self.size if self.sequence.followed else 0)
 
 
 class Scheduler:
@@ -79,29 +89,43 @@ class Scheduler:
     def plan(self) -> list[Chunk]:
         """The chunks of the next step; empty only when idle."""
         chunks = self._decode_chunks()
-        room = self.pace.room(len(chunks)) - len(chunks)
-        while room and (sequence := self._next_prompt(chunks)) is not None:
+        room = self.pace.room(len(chunks)) - sum(chunk.size for chunk in chunks)
+        while room > 0 and (sequence := self._next_prompt(chunks)) is not None:
             chunk = _prompt_chunk(sequence, room)
             if sequence.whole and not chunk.last:
                 break  # it comes first in the next step
             chunks.append(chunk)
-            room -= chunk.end - chunk.begin
+            room -= chunk.size
         return chunks
 
     def computed(self, chunks: Items[Chunk], seconds: float) -> None:
-        """The step is done: its tokens are in the cache, and full pages are there for everyone."""
-        self.pace.took(sum(chunk.end - chunk.begin for chunk in chunks), seconds)
+        """The step is done, and the next tokens chosen: full pages of the cache are there for everyone."""
+        self.pace.took(sum(chunk.size for chunk in chunks), seconds)
         for chunk in chunks:
-            chunk.sequence.computed = chunk.end
+            chunk.sequence.computed = chunk.reached
             if chunk.sequence.pooling is None:
                 self._publish(chunk)
 
     def _decode_chunks(self) -> list[Chunk]:
-        chunks: list[Chunk] = []
+        grown: list[Sequence] = []
         for sequence in list(self.running):
-            if sequence.decoding and len(chunks) < self.pace.most and self._grow(sequence):
-                chunks.append(_prompt_chunk(sequence, 1))
+            if sequence.decoding and len(grown) < self.pace.most and self._grow(sequence):
+                grown.append(sequence)
+        chunks: list[Chunk] = []
+        room = self.pace.most - len(grown)
+        for sequence in grown:
+            end, guesses = len(sequence.tokens), self._guesses(sequence, room)
+            chunks.append(Chunk(sequence, end - 1, end, True, guesses))
+            room -= len(guesses)
         return chunks
+
+    def _guesses(self, sequence: Sequence, room: int) -> tuple[int, ...]:
+        """As many as there is room for; they get a page only if no sequence has to give one."""
+        guesses = sequence.guesses[:room]
+        wanted = self.pool.pages_for(len(sequence.tokens) + len(guesses))
+        while len(sequence.pages) < wanted and (self.pool.free or self.prefixes.evict()):
+            sequence.pages.append(self.pool.take())
+        return guesses[: len(sequence.pages) * self.pool.page_tokens - len(sequence.tokens)]
 
     def _grow(self, sequence: Sequence) -> bool:
         """Give a sequence the page its newest token needs; False if it was itself put back to wait."""
@@ -158,11 +182,12 @@ class Scheduler:
         sequence.pages = []
         sequence.node = None
         sequence.computed = 0
+        sequence.guesses = ()
 
     def _publish(self, chunk: Chunk) -> None:
         """Put the pages a chunk filled into the prefix cache; of two equal pages, the cache's is kept."""
         sequence, size = chunk.sequence, self.pool.page_tokens
-        for index in range(chunk.begin // size, chunk.end // size):
+        for index in range(chunk.begin // size, chunk.reached // size):
             key = tuple(sequence.tokens[index * size : (index + 1) * size])
             node = self.prefixes.insert(sequence.node or self.prefixes.root, key, sequence.pages[index])
             if node.page != sequence.pages[index]:
@@ -172,23 +197,38 @@ class Scheduler:
 
 
 def _prompt_chunk(sequence: Sequence, room: int) -> Chunk:
-    return Chunk(sequence, sequence.computed, min(len(sequence.tokens), sequence.computed + room))
+    end = min(len(sequence.tokens), sequence.computed + room)
+    return Chunk(sequence, sequence.computed, end, end == len(sequence.tokens))
 
 
 def batch_of(chunks: Items[Chunk], page_tokens: int) -> Batch:
-    """The step's arrays; rows are the last tokens of the chunks that choose a next one, in order."""
-    lengths = [chunk.end - chunk.begin for chunk in chunks]
-    ends = np.cumsum(lengths)
-    begins = ends - lengths
-    pages = np.zeros((len(chunks), max(-(-chunk.end // page_tokens) for chunk in chunks)), np.int32)
-    for row, chunk in enumerate(chunks):
-        used = chunk.sequence.pages[: -(-chunk.end // page_tokens)]
-        pages[row, : len(used)] = used
+    """The step's arrays; rows are the last tokens of the chunks that choose, and their guesses, in order."""
+    lengths = [chunk.size for chunk in chunks]
+    begins = np.cumsum(lengths) - lengths
+    choosing = [
+        range(begin + chunk.end - chunk.begin - 1, begin + chunk.size)
+        for begin, chunk in zip(begins, chunks, strict=True)
+        if chunk.chooses
+    ]
     return Batch(
-        tokens=np.array([t for c in chunks for t in c.sequence.tokens[c.begin : c.end]], np.int32),
-        positions=np.concatenate([np.arange(c.begin, c.end, dtype=np.int32) for c in chunks]),
+        tokens=np.array([t for c in chunks for t in (*c.sequence.tokens[c.begin : c.end], *c.guesses)], np.int32),
+        positions=np.concatenate([np.arange(c.begin, c.begin + c.size, dtype=np.int32) for c in chunks]),
         sequences=np.repeat(np.arange(len(chunks), dtype=np.int32), lengths),
-        pages=pages,
-        rows=np.array([end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.chooses], np.int32),
+        pages=page_table([(chunk.sequence, chunk.begin + chunk.size) for chunk in chunks], page_tokens),
+        rows=np.array([row for rows in choosing for row in rows], np.int32),
         kept=np.array([b + k for b, chunk in zip(begins, chunks, strict=True) for k in chunk.kept], np.int32),
     )
+
+
+def states_by_chunk(chunks: Items[Chunk], states: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """A batch's states [kept, dim], to each chunk its own."""
+    return np.split(states, np.cumsum([len(chunk.kept) for chunk in chunks])[:-1])
+
+
+def page_table(ends: Items[tuple[Sequence, int]], page_tokens: int) -> Ints:
+    """The pages of each sequence up to an end in tokens [sequences, most of them]."""
+    pages = np.zeros((len(ends), max(-(-end // page_tokens) for _, end in ends)), np.int32)
+    for row, (sequence, end) in enumerate(ends):
+        used = sequence.pages[: -(-end // page_tokens)]
+        pages[row, : len(used)] = used
+    return pages

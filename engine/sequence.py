@@ -18,6 +18,8 @@ class Sequence:
     cached_tokens: int | None = None  # prompt tokens found in the cache when it first ran
     pooling: Pooling | None = None  # of its states, where they are wanted and not its logits
     whole: bool = False  # all in one step
+    followed: bool = False  # a draft wants the states of its tokens
+    guesses: tuple[int, ...] = ()  # how it may go on; computed with its newest token, to be checked
 
     @property
     def decoding(self) -> bool:

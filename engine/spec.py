@@ -63,6 +63,22 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Combine:
+    """How a block that predicts further tokens begins (DeepSeek-V3, arXiv 2412.19437, section 2.2).
+
+    hidden = project . [norm(row of a token), state_norm(the model's state of the token before it)].
+    """
+
+    table: Weight  # {dim, vocab}
+    dim: int
+    vocab: int
+    eps: float
+    norm: Weight  # {dim}
+    state_norm: Weight  # {dim}
+    project: Weight  # {2 dim, dim}
+
+
+@dataclass(frozen=True, slots=True)
 class LayerNorm:
     """hidden = norm(hidden) * weight + bias: in models that norm what a block made instead of what it reads."""
 
@@ -219,7 +235,7 @@ class Head:
     softcap: float = 0.0  # logits become softcap * tanh(logit / softcap); 0: they stay
 
 
-Stage = Embed | LayerNorm | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head
+Stage = Embed | Combine | LayerNorm | MlaAttention | GqaAttention | DenseFfn | MoeFfn | Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +246,7 @@ class ModelSpec:
     context: int  # tokens the model was trained for
     stages: tuple[Stage, ...]
     pooling: Pooling = "last"  # of the states to an embedding
+    draft: tuple[Stage, ...] = ()  # goes on from the states: guesses the token after the next
 
     @property
     def generates(self) -> bool:

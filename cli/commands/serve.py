@@ -20,6 +20,7 @@ FLAGS = {
     "STEP_TOKENS": ("TOKENS", "Most tokens that a model computes in one step.  [default: 512]"),
     "NUM_PARALLEL": ("N", "Most requests that a model answers at once.  [default: as many as the cache holds]"),
     "MAX_NEW_TOKENS": ("TOKENS", "Most tokens of any answer."),
+    "DRAFTING": ("N", "Answers at once for which a model's own NextN block guesses tokens; 0: never.  [default: 1]"),
     "THREADS": ("N", "CPU threads per model.  [default: every physical core]"),
     "MAX_LOADED_MODELS": ("N", "Models in memory at once.  [default: 3]"),
     "MAX_QUEUE": ("N", "Requests waiting or running before new ones get a 503.  [default: 512]"),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ktd.engine.models import ffn, gqa
+from ktd.engine.models import ffn, gqa, nextn
 from ktd.engine.models.family import Family
 from ktd.engine.models.pooling import pooling
 from ktd.engine.models.source import Source
@@ -26,21 +26,20 @@ def assemble(source: Source, family: Family, attention: Attention) -> ModelSpec:
         context=source.keys.count("context_length"),
         stages=tuple(_stages(source, family, attention)),
         pooling=pooling(source.keys, "last"),
+        draft=nextn.stages(source, family, attention),
     )
 
 
 def _stages(source: Source, family: Family, attention: Attention) -> Iterator[Stage]:
-    table = Weight("token_embd.weight", (source.dim, source.vocab))
-    yield Embed(table, source.dim, source.vocab, math.sqrt(source.dim) if family.scaled_embedding else 1.0)
+    yield Embed(source.table, source.dim, source.vocab, math.sqrt(source.dim) if family.scaled_embedding else 1.0)
     for layer in range(source.layers):
         yield attention(layer)
         yield ffn.read(source, family, layer)
-    output = Weight("output.weight", table.shape) if source.has("output.weight") else table
     yield Head(
         vocab=source.vocab,
         eps=source.eps,
         norm=Weight("output_norm.weight", (source.dim,)),
-        output=output,
+        output=source.output,
         norm_bias=Weight("output_norm.bias", (source.dim,)) if source.has("output_norm.bias") else None,
         softcap=source.keys.number("final_logit_softcapping", family.logits_cap, least=0.0, most=1e6),
     )

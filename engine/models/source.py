@@ -32,6 +32,16 @@ class Source:
         return self.keys.count("vocab_size", table.shape[1])
 
     @property
+    def table(self) -> Weight:
+        """The embedding."""
+        return Weight("token_embd.weight", (self.dim, self.vocab))
+
+    @property
+    def output(self) -> Weight:
+        """What makes logits; tied heads are the embedding."""
+        return Weight("output.weight", self.table.shape) if self.has("output.weight") else self.table
+
+    @property
     def layers(self) -> int:
         """Blocks of the model itself: those for predicting further tokens come last and are left out.
 

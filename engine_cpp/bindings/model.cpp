@@ -1,9 +1,11 @@
 #include "run/model.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,6 +22,7 @@ namespace {
 using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Table = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+using States = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 void make_model(Model* self, Machine& machine, const Weights& weights, nb::sequence stages,
                 int64_t max_tokens, bool streamed) {
@@ -28,12 +31,13 @@ void make_model(Model* self, Machine& machine, const Weights& weights, nb::seque
                    .vocab = 0,
                    .context = INT32_MAX,
                    .logits = false,
+                   .continues = false,
                    .max_tokens = max_tokens,
                    .cache_widths = {},
                    .derived_bytes = 0,
                    .streamed = streamed};
   auto bound = read_stages(stages, weights, machine, facts);
-  if (facts.dim == 0) throw EngineError("a model starts with an Embed stage");
+  if (facts.dim == 0) throw EngineError("a model starts with an Embed or Combine stage");
   new (self) Model(machine, facts, std::move(bound));
 }
 
@@ -62,8 +66,10 @@ Floats owned(std::unique_ptr<float[]> values, size_t rows, int64_t width) {
 
 std::pair<Floats, Floats> forward(Model& self, KvCache& cache, const Ints& tokens, const Ints& positions,
                                   const Ints& sequences, const Table& pages, const Ints& rows,
-                                  const Ints& kept) {
+                                  const Ints& kept, const std::optional<States>& given) {
   const int64_t vocab = self.facts().vocab, dim = self.facts().dim;
+  if (given && (given->shape(0) != tokens.size() || given->shape(1) != static_cast<size_t>(dim)))
+    throw EngineError("the states that a step is given are not one row for each token");
   auto logits = std::make_unique<float[]>(rows.size() * vocab);
   auto states = std::make_unique<float[]>(kept.size() * dim);
   {
@@ -77,7 +83,7 @@ std::pair<Floats, Floats> forward(Model& self, KvCache& cache, const Ints& token
                   .pages = pages.data(),
                   .page_rows = static_cast<int64_t>(pages.shape(0)),
                   .page_columns = static_cast<int64_t>(pages.shape(1))},
-                 logits.get(), states.get());
+                 given ? given->data() : nullptr, logits.get(), states.get());
   }
   return {owned(std::move(logits), rows.size(), vocab), owned(std::move(states), kept.size(), dim)};
 }
@@ -91,7 +97,7 @@ void bind_model(nb::module_& m) {
       .def_prop_ro("scratch_bytes", &Model::scratch_bytes)
       .def_prop_ro("derived_bytes", [](const Model& self) { return self.facts().derived_bytes; })
       .def("forward", &forward, "cache"_a, "tokens"_a, "positions"_a, "sequences"_a, "pages"_a, "rows"_a,
-           "kept"_a);
+           "kept"_a, "given"_a = nb::none());
   nb::class_<KvCache>(m, "KvCache")
       .def("__init__", &make_cache, "model"_a, "pages"_a, "page_tokens"_a, "type"_a = "f16")
       .def("fill", &KvCache::fill)

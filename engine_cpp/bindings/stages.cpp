@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "stages/combine.h"
 #include "stages/dense_ffn.h"
 #include "stages/embed.h"
 #include "stages/gqa.h"
@@ -91,6 +92,7 @@ class Record {
   Norm norm() const {
     return {floats(optional_f32("norm")), floats(optional_f32("norm_bias")), get<float>("eps")};
   }
+  Norm rms_norm(const char* name) const { return {floats(&f32(name)), nullptr, get<float>("eps")}; }
   // Norms and biases are read as floats, not through a kernel.
   const Tensor* optional_f32(const char* name) const {
     const Tensor* found = optional(name);
@@ -229,6 +231,13 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
     const Tensor* positions = s.optional("positions");
     if (positions) facts.context = positions->dim(1);
     return std::make_unique<Embed>(s.tensor("table"), s.get<float>("scale"), positions, s.optional("types"));
+  }
+  if (kind == "Combine") {
+    facts.dim = s.get<int64_t>("dim");
+    facts.vocab = s.get<int64_t>("vocab");
+    facts.continues = true;
+    return std::make_unique<Combine>(s.tensor("table"), s.rms_norm("norm"), s.rms_norm("state_norm"),
+                                     s.tensor("project"));
   }
   if (kind == "LayerNorm") return std::make_unique<LayerNorm>(s.norm(), facts.dim);
   if (kind == "MlaAttention") return read_mla(s, machine, facts);

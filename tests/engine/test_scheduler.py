@@ -21,18 +21,22 @@ class Cache:
         self._slots: dict[tuple[int, int], tuple[int, ...]] = {}
         self.computed = 0
 
-    def compute(self, batch: Batch, chunks: list[Chunk]) -> list[int]:
-        """Write the batch's tokens, check that each sees exactly its own prefix, and choose the next tokens."""
+    def compute(self, batch: Batch, chunks: list[Chunk]) -> list[list[int]]:
+        """Write the batch's tokens, check that each sees exactly its own prefix, and choose the next tokens.
+
+        Of each chunk that chooses, one, and another behind each guess that is right.
+        """
         self.computed += len(batch.tokens)
         for token, position, row in zip(batch.tokens, batch.positions, batch.sequences, strict=True):
             before = self._slots[self._slot(batch, row, position - 1)] if position else ()
             self._slots[self._slot(batch, row, position)] = (*before, int(token))
-        ends = [chunk for chunk in chunks if chunk.last]
+        ends = [(chunk, count) for chunk in chunks if chunk.last for count in range(1 + len(chunk.guesses))]
         assert len(ends) == len(batch.rows)
-        for index, chunk in zip(batch.rows, ends, strict=True):
+        for index, (chunk, count) in zip(batch.rows, ends, strict=True):
             row, position = batch.sequences[index], batch.positions[index]
-            assert self._slots[self._slot(batch, row, position)] == tuple(chunk.sequence.tokens)
-        return [next_token(chunk.sequence.tokens) for chunk in ends]
+            prefix = (*chunk.sequence.tokens, *chunk.guesses[:count])
+            assert self._slots[self._slot(batch, row, position)] == prefix
+        return [chosen(chunk) for chunk in chunks if chunk.last]
 
     def _slot(self, batch: Batch, row: int, position: int) -> tuple[int, int]:
         return int(batch.pages[row, position // PAGE]), int(position % PAGE)
@@ -42,13 +46,23 @@ def next_token(tokens: list[int]) -> int:
     return (sum(tokens) * 31 + len(tokens)) % 7
 
 
-class Run:
-    """Steps a scheduler until all is said; `lengths` are of the answers."""
+def chosen(chunk: Chunk) -> list[int]:
+    tokens = [next_token(chunk.sequence.tokens)]
+    for guess in chunk.guesses:
+        if tokens[-1] != guess:
+            break
+        tokens.append(next_token([*chunk.sequence.tokens, *tokens]))
+    return tokens
 
-    def __init__(self, pages: int, budget: int = 8, parallel: int | None = None) -> None:
+
+class Run:
+    """Steps a scheduler until all is said; of `guesses` at most the first so many are right."""
+
+    def __init__(self, pages: int, budget: int = 8, parallel: int | None = None, guesses: int = 0) -> None:
         self.scheduler = Scheduler(PagePool(pages, PAGE), budget, parallel)
         self.cache = Cache(pages)
         self.left: dict[Sequence, int] = {}
+        self.guesses = guesses
         self.steps = 0
         self.widest = 0
 
@@ -60,11 +74,14 @@ class Run:
 
     def step(self) -> list[Chunk]:
         chunks = self.scheduler.plan()
-        assert chunks and sum(chunk.end - chunk.begin for chunk in chunks) <= self.scheduler.pace.most
+        assert chunks and sum(chunk.size for chunk in chunks) <= self.scheduler.pace.most
         tokens = self.cache.compute(batch_of(chunks, PAGE), chunks)
+        answering = [chunk.sequence for chunk in chunks if chunk.last]
+        for sequence, more in zip(answering, tokens, strict=True):
+            sequence.tokens += more
         self.scheduler.computed(chunks, 1e-9)
-        for chunk, token in zip([chunk for chunk in chunks if chunk.last], tokens, strict=True):
-            self._advance(chunk.sequence, token)
+        for sequence, more in zip(answering, tokens, strict=True):
+            self._advance(sequence, len(more))
         self.steps += 1
         self.widest = max(self.widest, len(chunks))
         self.check_pages()
@@ -87,9 +104,10 @@ class Run:
         assert pool.free == held.count(0)
         assert all(not sequence.pages for sequence in scheduler.waiting)
 
-    def _advance(self, sequence: Sequence, token: int) -> None:
-        sequence.tokens.append(token)
-        self.left[sequence] -= 1
+    def _advance(self, sequence: Sequence, tokens: int) -> None:
+        self.left[sequence] -= tokens
+        right = alone(sequence.tokens, min(self.guesses, self.left[sequence] - 1))[len(sequence.tokens) :]
+        sequence.guesses = (*right[:-1], *((token + self.steps % 2) for token in right[-1:]))
         if not self.left[sequence]:
             del self.left[sequence]
             self.scheduler.remove(sequence)
@@ -109,13 +127,13 @@ requests = st.lists(
 )
 
 
-@given(requests, st.integers(8, 20), st.integers(1, 16))
+@given(requests, st.integers(8, 20), st.integers(1, 16), st.integers(0, 5))
 @settings(max_examples=300, deadline=None)
 def test_every_answer_is_what_it_would_be_alone(
-    jobs: list[tuple[list[int], int, int]], pages: int, budget: int
+    jobs: list[tuple[list[int], int, int]], pages: int, budget: int, guesses: int
 ) -> None:
-    """Whatever arrives when, shares prefixes, waits, or is preempted: each token sees its own prefix and no other."""
-    run = Run(pages, budget)
+    """Whatever arrives when, shares prefixes, waits, is guessed or preempted: each token sees its own prefix only."""
+    run = Run(pages, budget, guesses=guesses)
     sequences = []
     for prompt, answer, wait in jobs:
         sequences.append(run.add(prompt, answer))
@@ -236,12 +254,12 @@ def test_two_equal_prompts_at_once_end_up_sharing_pages() -> None:
 
 def test_batch_arrays() -> None:
     one, other = Sequence([5, 6, 7], 3, pages=[4]), Sequence([1, 2, 3, 4, 8, 9], 6, computed=3, pages=[2, 7])
-    batch = batch_of([Chunk(one, 0, 2), Chunk(other, 3, 6)], PAGE)
-    assert batch.tokens.tolist() == [5, 6, 4, 8, 9]
-    assert batch.positions.tolist() == [0, 1, 3, 4, 5]
-    assert batch.sequences.tolist() == [0, 0, 1, 1, 1]
+    batch = batch_of([Chunk(one, 0, 2, last=False), Chunk(other, 3, 6, last=True, guesses=(0, 6))], PAGE)
+    assert batch.tokens.tolist() == [5, 6, 4, 8, 9, 0, 6]
+    assert batch.positions.tolist() == [0, 1, 3, 4, 5, 6, 7]
+    assert batch.sequences.tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert batch.pages.tolist() == [[4, 0], [2, 7]]
-    assert batch.rows.tolist() == [4]
+    assert batch.rows.tolist() == [4, 5, 6]
     assert {array.dtype for array in (batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows)} == {
         np.dtype(np.int32)
     }

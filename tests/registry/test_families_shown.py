@@ -13,7 +13,7 @@ from ktd.engine.client import ARCHITECTURES
 from ktd.engine.gguf import Gguf
 from ktd.registry.details import capabilities, describe
 
-DECODERS = {tiny.architecture: name for name, tiny in tiny_families.MODELS.items() if not tiny.spare_block}
+DECODERS = {tiny.architecture: name for name, tiny in tiny_families.MODELS.items()}
 THINKS_AND_CALLS = "{% if tools %}{{ tools }}{% endif %}<think></think>"
 
 

@@ -112,6 +112,7 @@ class Watched:
         self._inner = inner
         self.batches: list[Batch] = []
         self.logits: list[NDArray[np.float32]] = []
+        self.guesses: list[Batch] = []
         self.fail: Exception | None = None
 
     def forward(self, batch: Batch) -> tuple[Floats, Floats]:
@@ -122,6 +123,10 @@ class Watched:
         logits, states = self._inner.forward(batch)
         self.logits.append(logits)
         return logits, states
+
+    def guess(self, batch: Batch, states: Floats) -> Floats:
+        self.guesses.append(batch)
+        return self._inner.guess(batch, states)
 
 
 def watched(model: OpenModel, *, context: int | None = None, pages: int | None = None) -> tuple[Desk, Watched]:

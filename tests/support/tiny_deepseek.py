@@ -7,6 +7,7 @@ from typing import Any
 import gguf
 import numpy as np
 import tiny_export
+import tiny_nextn
 import torch
 from numpy.typing import NDArray
 from transformers import (
@@ -130,8 +131,11 @@ WEIGHTS = {
 }
 
 
-def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3) -> PreTrainedModel:
-    """A random model whose logits and routings are spread out; `half` rounds what a 16-bit file would round."""
+def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3, nextn: bool = False) -> PreTrainedModel:
+    """A random model whose logits and routings are spread out; `half` rounds what a 16-bit file would round.
+
+    `nextn`: with a block that predicts the token after the next.
+    """
     torch.manual_seed(seed)
     facts = SHAPE | (VARIANTS | RELATIVES)[variant] | {"num_hidden_layers": layers}
     model: PreTrainedModel
@@ -141,6 +145,8 @@ def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3) -> PreTrai
         model = DeepseekV2ForCausalLM(DeepseekV2Config(**facts))
     else:
         model = DeepseekV3ForCausalLM(DeepseekV3Config(**facts))
+    if nextn:
+        tiny_nextn.attach(model)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             spread = 0.2 if name.endswith("norm.weight") else 1.5 * weight.shape[-1] ** -0.5
@@ -179,10 +185,11 @@ class Export:
 def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     config = model.config
     writer = gguf.GGUFWriter(path, "deepseek2")
-    _write_metadata(writer, config, how.style)
+    nextn = hasattr(model, "nextn")
+    _write_metadata(writer, config, how.style, nextn)
     tiny_export.write_tokenizer(writer)
-    state = {name: value.float().numpy() for name, value in model.state_dict().items()}
-    for name, value, narrow in _tensors(state, config, how):
+    state = {tiny_nextn.renamed(name, config): value.float().numpy() for name, value in model.state_dict().items()}
+    for name, value, narrow in _tensors(state, config, how, config.num_hidden_layers + nextn):
         kind = np.float16 if how.half and narrow else np.float32
         writer.add_tensor(name, np.ascontiguousarray(value, dtype=kind))
     writer.write_header_to_file()
@@ -192,12 +199,13 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     return path
 
 
-def _tensors(state: dict[str, Array], config: Any, how: Export) -> Any:
+def _tensors(state: dict[str, Array], config: Any, how: Export, blocks: int) -> Any:
     """(GGUF name, values, whether a 16-bit file stores it in 16 bits)"""
     yield "token_embd.weight", state["model.embed_tokens.weight"], True
     yield "output_norm.weight", state["model.norm.weight"], False
     yield "output.weight", state["lm_head.weight"], True
-    for i in range(config.num_hidden_layers):
+    yield from ((name, value, value.ndim > 1) for name, value in tiny_nextn.parts(state))
+    for i in range(blocks):
         block, layer = f"blk.{i}.", f"model.layers.{i}."
         for ours, theirs in WEIGHTS.items():
             if (value := state.get(layer + theirs + ".weight")) is not None:
@@ -224,9 +232,11 @@ def _kv_b(kv_b: Array, block: str, config: Any, style: str) -> Any:
     yield block + "attn_v_b.weight", heads[:, config.qk_nope_head_dim :], True
 
 
-def _write_metadata(w: gguf.GGUFWriter, c: Any, style: str) -> None:
+def _write_metadata(w: gguf.GGUFWriter, c: Any, style: str, nextn: bool) -> None:
     head = c.qk_nope_head_dim + c.qk_rope_head_dim
-    w.add_block_count(c.num_hidden_layers)
+    w.add_block_count(c.num_hidden_layers + nextn)
+    if nextn:
+        w.add_nextn_predict_layers(1)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
     w.add_feed_forward_length(c.intermediate_size)

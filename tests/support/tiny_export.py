@@ -7,6 +7,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+import tiny_nextn
 from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 from tiny_families import Tiny, by_input, narrow
@@ -80,7 +81,6 @@ def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32
 
 def _tensors(model: PreTrainedModel, tiny: Tiny) -> Iterator[tuple[str, Array, bool]]:
     """(GGUF name, values, whether it is F32 in every file)"""
-    last = model.config.num_hidden_layers - 1
     for name, tensor in model.state_dict().items():
         value = by_input(tensor.float().numpy(), tiny)
         wide = not narrow(name, value)
@@ -88,16 +88,15 @@ def _tensors(model: PreTrainedModel, tiny: Tiny) -> Iterator[tuple[str, Array, b
             continue
         if tiny.classes.startswith("Gemma") and "norm" in name:
             value = value + 1
-        for ours, part in _renamed(name, value, model.config, tiny):
+        for ours, part in _renamed(tiny_nextn.renamed(name, model.config), value, model.config, tiny):
             yield ours, part, wide
-            if tiny.spare_block and ours.startswith(f"blk.{last}."):
-                yield ours.replace(f"blk.{last}.", f"blk.{last + 1}."), part, wide
-    if tiny.spare_block:
-        yield from _nextn(f"blk.{last + 1}.nextn", model.config.hidden_size)
     yield from _extra(model.config, tiny)
 
 
 def _renamed(name: str, value: Array, config: Any, tiny: Tiny) -> Iterator[tuple[str, Array]]:
+    if name.startswith("blk."):
+        yield name, value
+        return
     layer = re.match(r"model\.layers\.(\d+)\.(.+)", name)
     if layer is None:
         stem, _, kind = name.rpartition(".")
@@ -152,13 +151,6 @@ def _extra(config: Any, tiny: Tiny) -> Iterator[tuple[str, Array, bool]]:
             yield f"rope_factors_{length}.weight", np.array(rope[f"{length}_factor"], dtype=np.float32), True
 
 
-def _nextn(block: str, dim: int) -> Iterator[tuple[str, Array, bool]]:
-    """What a block that predicts further tokens has beside a plain one's weights."""
-    yield f"{block}.eh_proj.weight", np.zeros((dim, 2 * dim), np.float32), True
-    for norm in ("enorm", "hnorm", "shared_head_norm"):
-        yield f"{block}.{norm}.weight", np.ones(dim, np.float32), True
-
-
 def _llama3_factors(rope: dict[str, Any], head: int) -> Array:
     """How much longer than without scaling each wave is (Llama 3.1's reference code)."""
     wave = 2 * np.pi * rope["rope_theta"] ** (np.arange(0, head, 2) / head)
@@ -170,8 +162,8 @@ def _llama3_factors(rope: dict[str, Any], head: int) -> Array:
 
 def _write_metadata(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:
     head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    w.add_block_count(c.num_hidden_layers + tiny.spare_block)
-    if tiny.spare_block:
+    w.add_block_count(c.num_hidden_layers + tiny.nextn)
+    if tiny.nextn:
         w.add_nextn_predict_layers(1)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)

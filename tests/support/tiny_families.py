@@ -5,6 +5,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+import tiny_nextn
 import torch
 import transformers
 from gguf import GGMLQuantizationType as Type
@@ -26,7 +27,7 @@ class Tiny:
     model: str = "ForCausalLM"
     merged: bool = False  # gate and up experts in one tensor
     apart: bool = False  # every expert in tensors of its own
-    spare_block: bool = False  # one more, that predicts further tokens
+    nextn: bool = False  # one more block, that predicts the token after the next
 
 
 SHAPE = {
@@ -118,7 +119,7 @@ MODELS = {
     "starcoder2": Tiny("starcoder2", "Starcoder2", {"tie_word_embeddings": False}),
     "starcoder2-tied-window": Tiny("starcoder2", "Starcoder2", {"tie_word_embeddings": True, "sliding_window": WINDOW}),
     "glm4": Tiny("glm4", "Glm4", {"head_dim": 32, "attention_bias": True}),
-    "glm4moe": Tiny("glm4moe", "Glm4Moe", GLM_MOE, spare_block=True),
+    "glm4moe": Tiny("glm4moe", "Glm4Moe", GLM_MOE, nextn=True),
     "glm4moe-norms": Tiny("glm4moe", "Glm4Moe", {**GLM_MOE, "use_qk_norm": True, "attention_bias": False}),
     "gpt-oss": Tiny(
         "gpt-oss",
@@ -134,6 +135,8 @@ def make(tiny: Tiny, *, seed: int = 7) -> PreTrainedModel:
     text = "TextConfig" if tiny.classes == "Gemma3" else "Config"
     config = getattr(transformers, tiny.classes + text)(**SHAPE | tiny.config)
     model: PreTrainedModel = getattr(transformers, tiny.classes + tiny.model)(config)
+    if tiny.nextn:
+        tiny_nextn.attach(model)
     centre = 0.0 if tiny.classes.startswith("Gemma") else 1.0  # Gemma's norms multiply by 1 + weight
     with torch.no_grad():
         for name, weight in model.named_parameters():

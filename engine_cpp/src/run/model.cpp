@@ -31,10 +31,12 @@ Model::Model(Machine& machine, ModelFacts facts, std::vector<std::unique_ptr<Sta
       hidden_(facts_.max_tokens * facts_.dim * sizeof(float), "the hidden state"),
       scratch_(most_scratch(stages_, facts_.max_tokens, machine.pool.size()), "the scratch of a step") {}
 
-void Model::forward(KvCache& cache, const Batch& batch, float* logits, float* states) {
+void Model::forward(KvCache& cache, const Batch& batch, const float* given, float* logits, float* states) {
   check(cache, batch);
+  if ((given != nullptr) != facts_.continues)
+    throw EngineError("states to go on from are given to a model that continues another, and to no other");
   find_runs(batch);
-  Step step{machine_.kernels, batch,  runs_,          cache, reinterpret_cast<float*>(hidden_.data()),
+  Step step{machine_.kernels, batch,  runs_,          cache, given, reinterpret_cast<float*>(hidden_.data()),
             logits,           states, scratch_.data()};
   machine_.pool.run([&](Team& team) {
     for (const auto& stage : stages_) stage->run(team, step);

@@ -18,6 +18,7 @@ struct ModelFacts {
   int64_t vocab;
   int64_t context;                    // positions that the model can tell apart
   bool logits;                        // an encoder has none
+  bool continues;                     // the states of another model, which every step is given
   int64_t max_tokens;                 // of one step
   std::vector<int64_t> cache_widths;  // one per attention stage, in order
   size_t derived_bytes;               // weights made at load, beside those of the files
@@ -29,9 +30,9 @@ class Model {
   Model(Machine& machine, ModelFacts facts, std::vector<std::unique_ptr<Stage>> stages);
   Model(const Model&) = delete;
 
-  // Writes logits [rows, vocab] and states [kept, dim] of the batch. Throws EngineError when the batch does
-  // not fit model and cache.
-  void forward(KvCache& cache, const Batch& batch, float* logits, float* states);
+  // Writes logits [rows, vocab] and states [kept, dim] of the batch; `given` are the states [n, dim] that it
+  // continues, or null. Throws EngineError when the batch does not fit model and cache.
+  void forward(KvCache& cache, const Batch& batch, const float* given, float* logits, float* states);
 
   const ModelFacts& facts() const { return facts_; }
   size_t scratch_bytes() const { return hidden_.bytes() + scratch_.bytes(); }

@@ -19,6 +19,7 @@ struct Step {
   const Batch& batch;
   std::span<const Run> runs;  // of the batch, in order: all its tokens
   KvCache& cache;
+  const float* given;  // [n, dim] states of another model, where the stages go on from them; else null
   float* hidden;       // [n, dim]
   float* logits;       // [m, vocab], written by the head
   float* states;       // [kept, dim], written by the head
