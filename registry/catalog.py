@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ktd.engine.gguf import Shard
 from ktd.registry.errors import HubUnreachable, PullError
 from ktd.registry.fit import Fit, Machine, Probe, fit
 from ktd.registry.names import ModelName
-from ktd.registry.pulls import preflight
+from ktd.registry.pulls.preflight import Beginning
 from ktd.registry.resolver import Variant, variants
 from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Found, Hub, Listing
@@ -106,7 +107,7 @@ async def _headers(hub: Hub, listing: Listing, there: Sequence[Variant]) -> list
     try:
         addresses = [await asyncio.to_thread(hub.address, listing, file) for file in smallest.files]
         reads = [
-            preflight.read_header(transfer, address, file)
+            Beginning(file, partial(transfer.read, address, file)).header()
             for address, file in zip(addresses, smallest.files, strict=True)
         ]
         return await asyncio.gather(*reads)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ktd.registry.errors import DiskFailed
+from ktd.registry.errors import DiskFailed, NoSpace, PullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -23,3 +23,15 @@ def writing(path: Path) -> Iterator[None]:
         if is_full(error):
             raise DiskFailed(f"the disk with {path.parent} is full; free some space and try again") from error
         raise DiskFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def fetching(path: Path) -> Iterator[None]:
+    """Raises NoSpace or PullError for what goes wrong with this file of a pull in the block."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            text = f"the disk with {path.parent} is full; free some space and pull again, nothing is lost"
+            raise NoSpace(text) from error
+        raise PullError(f"{path} cannot be written: {error.strerror}") from error

@@ -3,8 +3,9 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from ktd.registry.errors import FileChanged, FileGone, ImportCancelled, ImportRefused
@@ -73,20 +74,26 @@ def stamped(path: Path) -> Stamp:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error
 
 
+def contents(file: FileIO) -> Iterator[memoryview]:
+    """All of a file; each part is good until the next one is asked for."""
+    buffer = memoryview(bytearray(CHUNK))
+    while count := file.readinto(buffer):
+        yield buffer[:count]
+
+
 def fingerprint(path: Path, advance: Advance, cancelled: Cancelled) -> Reference:
     """Read a whole file for its digest; raises `ImportRefused` if it is changed meanwhile, `ImportCancelled`."""
     sha = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK))
     try:
         with open(path, "rb", buffering=0) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise ImportRefused(f"{path} is not a regular file")
-            while count := file.readinto(buffer):
+            for data in contents(file):
                 if cancelled():
                     raise ImportCancelled(f"the import stopped while {path} was read")
-                sha.update(buffer[:count])
-                advance(count)
+                sha.update(data)
+                advance(len(data))
         stamp = Stamp.of(path)
     except OSError as error:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from ktd.registry.errors import BadDownload, HubUnreachable, ImportCancelled, ModelBroken, PullError
 from ktd.registry.pulls.fetch import Fetch
+from ktd.registry.pulls.hashes import PIECE, Hashes
 from ktd.registry.pulls.journal import Origin
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.pulls.partial import PIECE, Partial
 from ktd.registry.pulls.pulls import TICK, Arrived, Said
 from ktd.registry.pulls.relay import Source
-from ktd.registry.reference import Reference
+from ktd.registry.pulls.stage import Stage
+from ktd.registry.reference import Reference, contents
 from ktd.registry.sources.hub import Hub
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
@@ -127,10 +128,9 @@ class Verifier:
         raise HubUnreachable(f"{reference.path} cannot be mended: {problem}") from problem
 
     async def _fetch_whole(self, hub: Hub, transfer: Transfer, origin: Origin, reference: Reference) -> None:
-        staged = self._registry.home / "downloads" / f"{origin.file.sha256}.part"
-        fetch = Fetch(self._limits, self._thread)
+        fetch = Fetch(self._limits, self._thread, Stage(self._registry.home))
         source = Source(hub, transfer, origin.listing, origin.file)
-        with await fetch.file(source, staged, lambda _: None) as partial:
+        with await fetch.file(source, lambda _: None) as partial:
             await asyncio.to_thread(partial.move, reference.path)
 
     async def _fetch_ranges(
@@ -157,23 +157,23 @@ def inspect(reference: Reference, checksums: bytes, read: list[int], stopped: St
     """Read a whole file, counting in `read[0]`; None when it is right. `checksums` are its download's, or empty."""
     path, size = reference.path, reference.stamp.size
 
-    def advance(count: int) -> None:
-        read[0] = count
-
+    hashes = Hashes()
     try:
         actual = os.stat(path).st_size
         if actual != size:
             return Damage(f"it has {actual} bytes instead of {size}", None)
-        with Partial(path, size, writes=False) as file:
-            file.catch_up(advance, stopped)
-            if stopped():
-                raise ImportCancelled(f"the check stopped while {path} was read")
-            if f"sha256:{file.digest}" == reference.digest:
-                return None
-            problem = f"want {reference.digest}, got sha256:{file.digest}"
-            return Damage(problem, bad_ranges(file.checksums, checksums, size))
+        with path.open("rb", buffering=0) as file:
+            for data in contents(file):
+                if stopped():
+                    raise ImportCancelled(f"the check stopped while {path} was read")
+                hashes.add(data)
+                read[0] = hashes.count
     except OSError as error:
         return Damage(f"it cannot be read: {error.strerror}", None)
+    if f"sha256:{hashes.digest}" == reference.digest:
+        return None
+    problem = f"want {reference.digest}, got sha256:{hashes.digest}"
+    return Damage(problem, bad_ranges(hashes.checksums, checksums, size))
 
 
 def bad_ranges(found: bytes, wanted: bytes, size: int) -> Ranges | None:

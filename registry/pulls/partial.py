@@ -1,65 +1,41 @@
-"""Partial: a file on its way. What lies on disk is its own record: a prefix of the file, however the last run ended.
+"""Partial: a file on its way, written block by block in any order. However the last run ended, what came is kept.
 
-While bytes arrive they are hashed twice: by the sha256 that proves the whole, and by a CRC-32 of each piece, by which
-`ktd verify --repair` later finds which part of a damaged file to fetch again.
+It is hashed while it comes: always the blocks that follow the last one hashed, read back from the system's memory.
 """
 
-import array
 import fcntl
-import hashlib
 import os
-import sys
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-PIECE = 16 << 20  # bytes under one checksum
-READ = 4 << 20
+from ktd.registry.pulls.blocks import BLOCK, Blocks
+from ktd.registry.pulls.hashes import Hashes
+
 SPARE = 1 << 20  # bytes
+AT_ONCE = 256  # blocks hashed after a write, so that none takes long
 
 Advance = Callable[[int], None]  # bytes here now
-
-
-class Checksums:
-    """CRC-32 of each piece of a stream; the last piece may be short."""
-
-    def __init__(self) -> None:
-        self._done = array.array("I")
-        self._filled, self._crc = 0, 0
-
-    def add(self, data: memoryview) -> None:
-        while data:
-            part = data[: PIECE - self._filled]
-            self._crc = zlib.crc32(part, self._crc)
-            self._filled += len(part)
-            data = data[len(part) :]
-            if self._filled == PIECE:
-                self._done.append(self._crc)
-                self._filled, self._crc = 0, 0
-
-    def packed(self) -> bytes:
-        """Four bytes, little endian, for each piece."""
-        sums = self._done + array.array("I", [self._crc] if self._filled else [])
-        if sys.byteorder == "big":
-            sums.byteswap()
-        return sums.tobytes()
+Stopped = Callable[[], bool]
 
 
 class Partial:
-    """The file at `path`, of which there will be `size` bytes. One process may write it."""
+    """The file at `path`, of which there will be `size` bytes. One process may write it, and one thread at a time."""
 
-    def __init__(self, path: Path, size: int, *, writes: bool = True) -> None:
+    def __init__(self, path: Path, notes: Path, size: int) -> None:
         self.path = path
         self.size = size
-        if writes:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)  # never through a link
-            self._file = os.fdopen(descriptor, "r+b", buffering=0)
+        self._notes = notes
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)  # never through a link
+        with ExitStack() as failed:
+            self._file = failed.enter_context(os.fdopen(descriptor, "r+b", buffering=0))
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            self._file = path.open("rb", buffering=0)
-        self._begin()
+            self._blocks = Blocks(notes, size)
+            failed.pop_all()
+        self._hashes = Hashes()
+        self._buffer = bytearray(BLOCK)
 
     def __enter__(self) -> "Partial":
         return self
@@ -67,56 +43,88 @@ class Partial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._blocks.close()
         self._file.close()
 
     @property
-    def complete(self) -> bool:
-        return self.received == self.size
+    def received(self) -> int:
+        """Bytes that are here."""
+        return self._blocks.received
+
+    @property
+    def missing(self) -> Sequence[tuple[int, int]]:
+        """The gaps as (start, end), in order."""
+        return list(self._blocks.missing())
 
     @property
     def digest(self) -> str:
-        """64 hex digits over what is here."""
-        return self._sha.hexdigest()
+        """64 hex digits over what has been hashed."""
+        return self._hashes.digest
 
     @property
     def checksums(self) -> bytes:
-        return self._sums.packed()
+        return self._hashes.checksums
 
-    def catch_up(self, advance: Advance, stopped: Callable[[], bool]) -> None:
-        """Hash what an earlier run left, reading it back from the disk."""
-        size = os.fstat(self._file.fileno()).st_size
-        if size > self.size:
-            self.restart()
-            return
-        self._begin()
-        buffer = bytearray(READ)
-        while self.received < size and not stopped():
-            count = os.preadv(self._file.fileno(), [buffer], self.received)
-            if not count:
+    def beginning(self, most: int) -> bytes:
+        """The whole blocks from the first byte on, as far as they are here and as they were noted."""
+        data = bytearray()
+        while len(data) < most and self._blocks.has(len(data)):
+            block = self._read(len(data))
+            if not self._blocks.agrees(len(data), block):
                 break
-            self._hash(memoryview(buffer)[:count])
-            advance(self.received)
+            data += block
+        return bytes(data)
 
-    def write(self, data: bytes | bytearray) -> None:
-        """Append. Raises OSError when the disk is full; what was written before stays."""
-        view = memoryview(data)
-        while view:
-            count = os.pwrite(self._file.fileno(), view, self.received)
-            self._hash(view[:count])
-            view = view[count:]
+    def catch_up(self, advance: Advance, stopped: Stopped) -> None:
+        """Read what an earlier run left, and forget what is not as it was noted."""
+        length = os.fstat(self._file.fileno()).st_size
+        if length > self.size:
+            self.restart()
+        for start in range(0, min(length, self.size), BLOCK):
+            if stopped():
+                return
+            if not self._blocks.has(start):
+                continue
+            data = self._read(start)
+            if not self._blocks.agrees(start, data):
+                self._blocks.drop(start, start + BLOCK)
+            elif start == self._hashes.count:
+                self._hashes.add(data)
+            advance(min(start + BLOCK, self.received))
+        self._blocks.drop(-(-length // BLOCK) * BLOCK, self.size)
+
+    def write(self, start: int, data: bytes | bytearray) -> None:
+        """Whole blocks, of which only the file's last may be short. Raises OSError when the disk is full."""
+        view, written = memoryview(data), 0
+        try:
+            while written < len(view):
+                written += os.pwrite(self._file.fileno(), view[written:], start + written)
+        finally:
+            whole = written if written == len(view) else written // BLOCK * BLOCK
+            self._blocks.add(start, view[:whole])
+        self._hash(AT_ONCE)
+
+    def finish(self, stopped: Stopped) -> None:
+        """Hash what has not been hashed."""
+        while self._hash(AT_ONCE) and not stopped():
+            pass
 
     def give_back(self) -> None:
         """Free the end of the file on a full disk: the database must still be able to note how far it came."""
-        os.ftruncate(self._file.fileno(), max(0, self.received - SPARE))
+        end = max(0, self._blocks.end - SPARE) // BLOCK * BLOCK
+        self._blocks.drop(end, self.size)
+        os.ftruncate(self._file.fileno(), end)
 
     def restart(self) -> None:
         """Forget all that is here."""
+        self._blocks.drop(0, self.size)
         self._file.truncate(0)
-        self._begin()
+        self._hashes = Hashes()
 
     def move(self, target: Path) -> None:
         """Take the file's final place, durably."""
         os.fsync(self._file.fileno())
+        self._notes.unlink()
         os.replace(self.path, target)
         descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -124,12 +132,15 @@ class Partial:
         finally:
             os.close(descriptor)
 
-    def _begin(self) -> None:
-        self.received = 0
-        self._sha = hashlib.sha256()
-        self._sums = Checksums()
+    def _hash(self, most: int) -> bool:
+        """Go on over the next blocks that are here; whether there may be more."""
+        for _ in range(most):
+            if not self._blocks.has(self._hashes.count):
+                return False
+            self._hashes.add(self._read(self._hashes.count))
+        return True
 
-    def _hash(self, data: memoryview) -> None:
-        self._sha.update(data)
-        self._sums.add(data)
-        self.received += len(data)
+    def _read(self, start: int) -> memoryview:
+        """A block, shorter where the file ends."""
+        count = os.preadv(self._file.fileno(), [self._buffer], start)
+        return memoryview(self._buffer)[: min(count, self.size - start)]

@@ -1,32 +1,41 @@
 """Preflight: what can be known before the first byte of 400 GB is fetched: the header, the space, the origin."""
 
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ktd.engine.gguf import GGUFError, Incomplete, Shard, read_beginning
 from ktd.registry.errors import HubRefused, NoSpace
 from ktd.registry.resolver import gigabytes
-from ktd.registry.sources.hub import Address, HubFile
-from ktd.registry.sources.transfer import Transfer
+from ktd.registry.sources.hub import HubFile
 
 FIRST = 2 << 20  # bytes of a header asked for at first; R1's has some 6 MB, its later shards' far less
 SPARE = 256 << 20  # bytes that a pull leaves free on the disk
 
 
-async def read_header(transfer: Transfer, address: Address, file: HubFile) -> Shard:
-    """The header of a file at a hub, by asking for as many of its first bytes as it turns out to need.
+class Beginning:
+    """The first bytes of a file at a hub, as many as its header turns out to need: `data` grows until they are there.
 
-    Raises `HubRefused` when it is no GGUF file.
+    `read` fetches the bytes [start, end); what it raises leaves what has come, and `header` may be asked for again.
     """
-    size = min(FIRST, file.size)
-    while True:
-        data = await transfer.read(address, file, size)
-        try:
-            return read_beginning(file.name, data, file.size)
-        except Incomplete as error:
-            size = min(max(2 * size, error.needed), file.size)
-        except GGUFError as error:
-            raise HubRefused(str(error)) from error
+
+    def __init__(self, file: HubFile, read: Callable[[int, int], Awaitable[bytes]], data: bytes = b"") -> None:
+        self.data = data
+        self._file = file
+        self._read = read
+
+    async def header(self) -> Shard:
+        """Raises `HubRefused` when it is no GGUF file."""
+        size = min(max(FIRST, len(self.data)), self._file.size)
+        while True:
+            if size > len(self.data):
+                self.data += await self._read(len(self.data), size)
+            try:
+                return read_beginning(self._file.name, self.data, self._file.size)
+            except Incomplete as error:
+                size = min(max(2 * size, error.needed), self._file.size)
+            except GGUFError as error:
+                raise HubRefused(str(error)) from error
 
 
 def check_space(folder: Path, missing: int) -> int:

@@ -1,13 +1,14 @@
 """Pull: one model on its way from a hub to the registry. Its steps read top to bottom in `run`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from ktd.engine.gguf import GGUFError, Shard
+from ktd.registry.disk import fetching
 from ktd.registry.errors import (
     BundleRefused,
     HubRefused,
@@ -16,19 +17,19 @@ from ktd.registry.errors import (
     ModelNotFound,
     PullError,
 )
-from ktd.registry.fit import Probe, fit
+from ktd.registry.fit import fit
 from ktd.registry.names import ModelName
 from ktd.registry.pulls import preflight
 from ktd.registry.pulls.configuration import fetch_bundle
-from ktd.registry.pulls.fetch import Fetch
-from ktd.registry.pulls.journal import Journal, Request
-from ktd.registry.pulls.relay import Source, disk_error
+from ktd.registry.pulls.journal import Request
+from ktd.registry.pulls.means import Means
+from ktd.registry.pulls.preflight import Beginning
+from ktd.registry.pulls.relay import Source
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Reference, Stamp
 from ktd.registry.resolver import Variant, gigabytes, resolve, selected
 from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Hub, HubFile, Listing
-from ktd.registry.sources.hubs import Hubs
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
 from ktd.registry.store import Registry
 from ktd.registry.supported import Supported
@@ -54,22 +55,6 @@ class Place:
     transfer: Transfer
     listing: Listing
     variant: Variant
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What every pull of a daemon works with. `busy` has a lock for each digest that is being fetched."""
-
-    registry: Registry
-    journal: Journal
-    hubs: Hubs
-    fetch: Fetch
-    probe: Probe
-    busy: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-
-    @property
-    def folder(self) -> Path:
-        return self.registry.home / "downloads"
 
 
 class Pull:
@@ -135,17 +120,15 @@ class Pull:
     async def _prepare(self, place: Place) -> Path | None:
         """Plan the files, refuse what cannot work, say what will be. Returns the configuration's folder."""
         means, variant = self._means, place.variant
-        files = [FileProgress(file.path, file.sha256 or "", file.size) for file in variant.files]
+        files = [FileProgress(file.path, file.digest, file.size) for file in variant.files]
         for progress in files:
-            progress.received = await asyncio.to_thread(self._here, progress)
+            progress.received = await asyncio.to_thread(means.here, progress.digest, progress.size)
         here = {file.digest for file in files if file.received == file.size}
         plan = means.journal.plan
         await asyncio.to_thread(plan, self.request.name, place.hub.name, place.listing, variant.files, here)
         missing = sum(file.size - file.received for file in files)
         free = preflight.check_space(means.registry.home, missing)
         header = await self._header(place) if missing else None
-        if header:
-            _check_kind(header, means.registry.supported)
         if missing:
             self.before.append(
                 f"{variant.label}: {gigabytes(variant.size)} in {len(files)} file{'s' * (len(files) > 1)} from "
@@ -157,28 +140,29 @@ class Pull:
         self.files = files
         return bundle
 
-    def _here(self, progress: FileProgress) -> int:
-        """Bytes of a file that need not be fetched."""
-        if self._means.registry.known(progress.digest, progress.size):
-            return progress.size
-        with suppress(OSError):
-            return min(self._staged(progress.digest).stat().st_size, progress.size)
-        return 0
-
-    def _staged(self, digest: str) -> Path:
-        return self._means.folder / f"{digest}.part"
-
     async def _header(self, place: Place) -> Shard:
-        first = place.variant.files[0]
+        """The header of the first shard, from what is here of it or else from the hub; what comes is kept."""
+        means, first = self._means, place.variant.files[0]
         address = await asyncio.to_thread(place.hub.address, place.listing, first)
-        for attempt in range(self._means.fetch.limits.attempts):
+        async with means.undisturbed(first) as alone:
+            here = await asyncio.to_thread(means.beginning, first) if alone else b""
+            beginning = Beginning(first, partial(place.transfer.read, address, first), here)
+            header = await self._patiently(place, first, beginning.header)
+            _check_kind(header, means.registry.supported)
+            if alone and len(beginning.data) > len(here):
+                await asyncio.to_thread(means.keep, first, beginning.data)
+        return header
+
+    async def _patiently(self, place: Place, file: HubFile, ask: Callable[[], Awaitable[Shard]]) -> Shard:
+        limits = self._means.fetch.limits
+        for attempt in range(limits.attempts):
             try:
-                return await preflight.read_header(place.transfer, address, first)
+                return await ask()
             except (Broken, RangeRefused) as error:
                 problem = error
                 wait = getattr(error, "wait", 0.0)
-                await asyncio.sleep(max(wait, self._means.fetch.limits.first_wait * 2**attempt))
-        raise HubUnreachable(f"{place.hub.label} broke off again and again for {first.path}: {problem}")
+                await asyncio.sleep(max(wait, limits.first_wait * 2**attempt))
+        raise HubUnreachable(f"{place.hub.label} broke off again and again for {file.path}: {problem}")
 
     async def _bundle(self, place: Place, header: Shard | None) -> Path | None:
         """The configuration of the base model, else what the repository itself has. Without it the GGUF must do."""
@@ -247,16 +231,11 @@ class Pull:
         def received(count: int) -> None:
             progress.received = count
 
-        staged = self._staged(progress.digest)
-        try:
-            source = Source(place.hub, place.transfer, place.listing, file)
-            partial = await means.fetch.file(source, staged, received)
-            with partial:
-                target = means.registry.blobs.path(f"sha256:{progress.digest}")
-                await asyncio.to_thread(partial.move, target)
-                await asyncio.to_thread(means.journal.arrived, place.hub.name, place.listing, file, partial.checksums)
-        except OSError as error:
-            raise disk_error(error, staged) from error
+        source = Source(place.hub, place.transfer, place.listing, file)
+        with fetching(means.stage.path(file.digest)), await means.fetch.file(source, received) as arrived:
+            target = means.registry.blobs.path(f"sha256:{file.digest}")
+            await asyncio.to_thread(arrived.move, target)
+            await asyncio.to_thread(means.journal.arrived, place.hub.name, place.listing, file, arrived.checksums)
         return Reference(target, f"sha256:{progress.digest}", Stamp.of(target))
 
     async def _register(self, references: list[Reference], bundle: Path | None) -> ModelRecord:

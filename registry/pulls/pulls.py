@@ -4,9 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ktd.registry.errors import PullStopped
@@ -15,7 +13,9 @@ from ktd.registry.names import ModelName
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import FAILED, PAUSED, STOPPED, Journal, Request, Unfinished
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.pulls.pull import FileProgress, Means, Pull
+from ktd.registry.pulls.means import Means
+from ktd.registry.pulls.pull import FileProgress, Pull
+from ktd.registry.pulls.stage import Stage
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
@@ -61,10 +61,11 @@ class Pulls:
     """Its methods may be called from any thread; `follow` from any event loop."""
 
     def __init__(self, registry: Registry, hubs: Hubs, probe: Probe, limits: Limits) -> None:
-        self._registry = registry
-        self._hubs = hubs
-        self._probe = probe
         self.limits = limits  # may be changed at any time
+        stage = Stage(registry.home)
+        fetch = Fetch(limits, ThreadPoolExecutor(THREADS, "fetch"), stage)
+        self._registry = registry
+        self._means = Means(registry, registry.journal, hubs, fetch, probe, stage)
         self._running: dict[str, Shared] = {}
         self._stopping = False
         self._lock = threading.Lock()
@@ -111,7 +112,7 @@ class Pulls:
 
     def unfinished(self) -> Sequence[tuple[Unfinished, int]]:
         """Every pull that is not done, with the bytes of it that are here."""
-        return [(one, sum(self._here(*file) for file in one.files)) for one in self._journal.unfinished()]
+        return [(one, sum(self._means.here(*file) for file in one.files)) for one in self._journal.unfinished()]
 
     def stop(self) -> None:
         """Stop all, for good; what is here stays."""
@@ -130,21 +131,11 @@ class Pulls:
         thread.join()
         loop.close()
 
-    def _here(self, digest: str, size: int) -> int:
-        if self._registry.known(digest, size):
-            return size
-        with suppress(OSError):
-            return min(self._staged(digest).stat().st_size, size)
-        return 0
-
     def _forget(self, unfinished: Unfinished) -> None:
         for digest, _ in unfinished.files:
-            self._staged(digest).unlink(missing_ok=True)
+            self._means.stage.discard(digest)
         self._journal.forget(unfinished.request.name)
         self._registry.discard_unused([f"sha256:{digest}" for digest, _ in unfinished.files])
-
-    def _staged(self, digest: str) -> Path:
-        return self._registry.home / "downloads" / f"{digest}.part"
 
     async def _join(self, request: Request) -> Shared:
         shared = self._shared(request)
@@ -216,15 +207,7 @@ class Pulls:
                 self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "pull"))
                 self._thread = threading.Thread(target=self._live, args=(self._loop,), name="pulls", daemon=True)
                 self._thread.start()
-                self._means = self._made(self._loop)
             return self._loop
-
-    def _made(self, loop: asyncio.AbstractEventLoop) -> Means:
-        async def make() -> Means:
-            fetch = Fetch(self.limits, ThreadPoolExecutor(THREADS, "fetch"))
-            return Means(self._registry, self._journal, self._hubs, fetch, self._probe)
-
-        return asyncio.run_coroutine_threadsafe(make(), loop).result()
 
     @staticmethod
     def _live(loop: asyncio.AbstractEventLoop) -> None:

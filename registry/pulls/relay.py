@@ -1,7 +1,7 @@
-"""Relay: the missing rest of one file, fetched in pieces over several connections.
+"""Relay: what is missing of one file, fetched in pieces over several connections.
 
-Pieces are written in their order, so that what lies on disk stays a prefix of the file, its own record however the
-run ends. A piece is as long as a connection brings in a few seconds: no more than that is lost when the run ends.
+Each piece is written at its place, block by block as it comes. A piece is as long as a connection brings in a few
+seconds, so that no connection has much left to do when the others are done.
 """
 
 import asyncio
@@ -9,20 +9,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ktd.registry.disk import is_full
-from ktd.registry.errors import HubUnreachable, NoSpace, PullError
+from ktd.registry.disk import fetching, is_full
+from ktd.registry.errors import HubUnreachable
+from ktd.registry.pulls.blocks import BLOCK
 from ktd.registry.pulls.limits import Limits, Pace, Slots
 from ktd.registry.pulls.partial import Partial
 from ktd.registry.sources.hub import Hub, HubFile, Listing
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
 
-GATHERED = 1 << 20  # bytes handed to the disk at a time
 ALONE = 8 << 20  # a rest up to this is fetched over one connection
-SHORTEST, LONGEST = 1 << 20, 8 << 20  # bytes of a piece
+SHORTEST, LONGEST = 1 << 20, 8 << 20  # bytes of a piece, whole blocks
 QUICK, SLOW = 2.0, 6.0  # seconds for a piece, before the next ones are longer or shorter
 LONGEST_PAUSE = 30.0
 
@@ -47,13 +45,12 @@ class Line:
         self.threads = threads  # do what blocks
         self.pace = Pace(limits)
         self.connections = Slots(lambda: limits.connections)
-        self.pieces = Slots(lambda: 2 * limits.connections)  # in memory: some may wait for one that comes late
         self.relays = 0  # that run
 
     @property
     def share(self) -> int:
         """Pieces that each relay may have under way, so that all files grow alike."""
-        return max(1, 2 * self.limits.connections // max(1, self.relays))
+        return -(-self.limits.connections // max(1, self.relays))
 
 
 class NoRanges(Exception):
@@ -62,17 +59,22 @@ class NoRanges(Exception):
 
 @dataclass(slots=True)
 class Piece:
-    """Bytes [start, end) of the file: those before `reached` have come, and the last of them wait in `data`."""
+    """Bytes of the file up to `end`: those before `reached` have come, and the last of them wait in `data`."""
 
-    start: int
-    end: int
     reached: int
+    end: int
     data: bytearray = field(default_factory=bytearray)
-    written: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def whole(self) -> bool:
         return self.reached == self.end
+
+    def take(self) -> tuple[int, bytearray]:
+        """Where the whole blocks begin that have come, and they; the rest waits for more."""
+        start = self.reached - len(self.data)
+        blocks = len(self.data) if self.whole else len(self.data) // BLOCK * BLOCK
+        taken, self.data = self.data[:blocks], self.data[blocks:]
+        return start, taken
 
 
 class Relay:
@@ -84,32 +86,29 @@ class Relay:
         self._alone = line.limits.connections == 1 or partial.size - partial.received <= ALONE
         self._length = SHORTEST
         self._disk = asyncio.Lock()
+        self._failed = False  # the disk takes nothing more
         self._begin()
 
     async def run(self) -> None:
-        """Complete the file. Whatever stops it, the bytes that have come and follow those on disk are kept.
-
-        Raises `PullError`.
-        """
+        """Complete the file. Whatever stops it, the blocks that have come are kept. Raises `PullError`."""
         self._line.relays += 1
         try:
-            try:
-                await self._bring_all()
-            except NoRanges:
-                self._alone = True
-                self._partial.restart()
-                self._begin()
-                await self._bring_all()
-        except BaseException:
-            with suppress(PullError):
-                await self._settle()
-            raise
+            for _ in range(self._line.limits.attempts):
+                try:
+                    return await self._bring_all()
+                except NoRanges:
+                    self._alone = True
+                    self._partial.restart()
+                    self._begin()
         finally:
             self._line.relays -= 1
+        label, path = self._source.hub.label, self._source.file.path
+        raise HubUnreachable(f"{label} sends {path} only from its first byte on, and broke off every time")
 
     def _begin(self) -> None:
-        self._here = self._next = self._partial.received  # bytes that have come; where the next piece begins
-        self._pieces: deque[Piece] = deque()  # that are not on disk yet, in their order
+        self._here = self._partial.received  # bytes that have come
+        self._gaps = deque(self._partial.missing)  # that nobody brings yet
+        self._running = 0  # pieces
 
     async def _bring_all(self) -> None:
         """The first failure stops the others."""
@@ -121,19 +120,21 @@ class Relay:
 
     def _staff(self, group: asyncio.TaskGroup) -> None:
         """Have as many pieces brought as may be; each that is done looks for more."""
-        while self._next < self._partial.size and len(self._pieces) < (1 if self._alone else self._line.share):
-            start, size = self._next, self._partial.size
-            self._next = size if self._alone else min(start + self._length, size)
-            self._pieces.append(Piece(start, self._next, start))
-            group.create_task(self._bring(group, self._pieces[-1]))
+        while self._gaps and self._running < (1 if self._alone else self._line.share):
+            self._running += 1
+            group.create_task(self._bring(group, self._next_piece()))
+
+    def _next_piece(self) -> Piece:
+        start, end = self._gaps.popleft()
+        cut = end if self._alone else min(start + self._length, end)
+        if cut < end:
+            self._gaps.appendleft((cut, end))
+        return Piece(start, cut)
 
     async def _bring(self, group: asyncio.TaskGroup, piece: Piece) -> None:
-        async with self._line.pieces:
-            async with self._line.connections:
-                await self._fetch(piece)
-            if self._is_first(piece):
-                await self._settle()
-            await piece.written.wait()
+        async with self._line.connections:
+            await self._fetch(piece)
+        self._running -= 1
         self._staff(group)
 
     async def _fetch(self, piece: Piece) -> None:
@@ -161,17 +162,16 @@ class Relay:
         hub, transfer, file = self._source.hub, self._source.transfer, self._source.file
         loop = asyncio.get_running_loop()
         address = await loop.run_in_executor(self._line.threads, hub.address, self._source.listing, file)
-        end = None if self._alone else piece.end
+        end = None if self._alone and piece.end == file.size else piece.end
         try:
             async with transfer.open(address, file, piece.reached, end) as opened:
                 if opened.offset != piece.reached:
-                    await self._rewind(piece)
+                    raise NoRanges
                 async for chunk in opened.chunks:
-                    await self._line.pace.spend(len(chunk))
                     await self._receive(piece, chunk)
+                    await self._line.pace.spend(len(chunk))
         except RangeRefused:
-            await self._rewind(piece)
-            raise Broken("the hub has no bytes from that offset on") from None
+            raise NoRanges from None
         if not piece.whole:
             raise Broken(f"the connection ended at byte {piece.reached} of {file.size}")
 
@@ -180,49 +180,26 @@ class Relay:
         piece.reached += len(chunk)
         self._here += len(chunk)
         self._progress(self._here)
-        if len(piece.data) >= GATHERED and self._is_first(piece):
-            await self._settle()
-
-    def _is_first(self, piece: Piece) -> bool:
-        return bool(self._pieces) and self._pieces[0] is piece
-
-    async def _rewind(self, piece: Piece) -> None:
-        """The file can only be had from its first byte on."""
-        if not self._alone:
-            raise NoRanges
-        async with self._disk:
-            self._partial.restart()
-            piece.start = piece.reached = self._here = 0
-            piece.data.clear()
-
-    async def _settle(self) -> None:
-        """Write what has come and follows what is on disk."""
-        async with self._disk:
-            while self._pieces:
-                first = self._pieces[0]
-                data, first.data = first.data, bytearray()
-                if first.reached - len(data) != self._partial.received:
-                    return  # a write before this has failed
-                await self._write(data)
-                if first.whole and not first.data:
-                    self._pieces.popleft().written.set()
-                elif not first.data:
-                    return
-
-    async def _write(self, data: bytearray) -> None:
-        work = asyncio.get_running_loop().run_in_executor(self._line.threads, self._partial.write, data)
+        start, blocks = piece.take()
+        if not blocks:
+            return
+        work = asyncio.ensure_future(self._write(start, blocks))
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait([work])  # nobody else may write meanwhile
+            await asyncio.wait([work])  # what has come is kept
             raise
-        except OSError as error:
-            if is_full(error):
-                self._partial.give_back()
-            raise disk_error(error, self._partial.path) from error
 
-
-def disk_error(error: OSError, path: Path) -> PullError:
-    if is_full(error):
-        return NoSpace(f"the disk with {path.parent} is full; free some space and pull again, nothing is lost")
-    return PullError(f"{path} cannot be written: {error.strerror}")
+    async def _write(self, start: int, blocks: bytearray) -> None:
+        async with self._disk:
+            if self._failed:
+                return
+            loop = asyncio.get_running_loop()
+            with fetching(self._partial.path):
+                try:
+                    await loop.run_in_executor(self._line.threads, self._partial.write, start, blocks)
+                except OSError as error:
+                    self._failed = True
+                    if is_full(error):
+                        self._partial.give_back()
+                    raise

@@ -23,6 +23,12 @@ class HubFile:
     git_oid: str | None = None
 
     @property
+    def digest(self) -> str:
+        """64 hex digits, which every file has that is fetched to be a blob."""
+        assert self.sha256 is not None, self.path
+        return self.sha256
+
+    @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 

@@ -79,13 +79,13 @@ class Transfer:
                 raise
             raise Broken(str(error) or type(error).__name__) from error
 
-    async def read(self, address: Address, file: HubFile, end: int | None = None) -> bytes:
-        """The first `end` bytes (or all) of a file, in memory."""
-        async with self.open(address, file, 0, end) as opened:
+    async def read(self, address: Address, file: HubFile, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes [start, end) of a file (all of it, unless told otherwise), in memory."""
+        async with self.open(address, file, start, end) as opened:
             data = b"".join([chunk async for chunk in opened.chunks])
-        if len(data) < min(file.size, file.size if end is None else end):
-            raise Broken(f"{file.path} ended after {len(data)} bytes")
-        return data
+        if opened.offset + len(data) < (file.size if end is None else end):
+            raise Broken(f"{file.path} ended after {opened.offset + len(data)} bytes")
+        return data[start - opened.offset :]
 
     @asynccontextmanager
     async def _reply(

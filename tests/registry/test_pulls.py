@@ -99,10 +99,7 @@ async def test_an_update_fetches_only_what_changed(pulling, hub):
     files[name] = files[name][:-1] + b"!"
     hub.asked.clear()
     events = await pulling.events()
-    assert {asked.path.rpartition("/")[2] for asked in hub.fetched(".gguf")} == {
-        f"{STEM}-00001-of-00003.gguf",  # its header, to see whether the new one can run
-        f"{STEM}-00002-of-00003.gguf",
-    }
+    assert {asked.path.rpartition("/")[2] for asked in hub.fetched(".gguf")} == {f"{STEM}-00002-of-00003.gguf"}
     assert Said("removing unused layers") in events
     assert not old.files[1].exists()
     assert whole(pulling, events[-1], "unsloth/DeepSeek-R1-GGUF")
@@ -213,9 +210,9 @@ async def test_a_hub_that_breaks_off_for_good_keeps_what_came(pulling, hub):
 
 async def test_the_other_hub_takes_over_in_the_middle(pulling, hub):
     """Hugging Face lists and begins, then breaks off; the rest of the same bytes comes from ModelScope."""
-    hub.faults.append(Fault(FILE, times=3, cut_at=MIB))
+    hub.faults += [Fault(FILE, times=1, cut_at=MIB), Fault(FILE, times=2, status=503)]
     record = await pulling.pull(BIG)
-    assert hub.fetched(FILE)[-1].range == f"bytes={MIB}-"
+    assert int(hub.fetched(FILE)[-1].range.removeprefix("bytes=").removesuffix("-")) > 0
     assert whole(pulling, record, "ns/Big-GGUF")
     origins = pulling.registry.journal.origins(f"sha256:{record.files[0].name[7:]}")
     assert [origin.source for origin in origins if origin.checksums] == ["modelscope"]

@@ -2,13 +2,17 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
 
 import pytest
 from fake_hub import FakeHub, Fault
+from hypothesis import given
+from hypothesis import strategies as st
 from pulling import Pulling, big, received, until
 
 from ktd.registry.errors import BadDownload, HubUnreachable
+from ktd.registry.pulls.blocks import BLOCK, Blocks, noted
 from ktd.registry.pulls.limits import Limits, Pace, Slots
 from ktd.registry.pulls.relay import ALONE
 from ktd.registry.record import ModelRecord
@@ -34,9 +38,9 @@ def pulling(home, hub) -> Iterator[Pulling]:
 
 
 def ranges(hub: FakeHub) -> list[tuple[int, int]]:
-    """What was asked of the file itself, in order of the first byte; the header was asked for before."""
-    asked = [tuple(map(int, one.range[6:].split("-"))) for one in hub.fetched(FILE)[1:] if one.range[-1] != "-"]
-    return sorted((first, last + 1) for first, last in asked)
+    """What was asked for, in order of the first byte."""
+    asked = [one.range[6:].split("-") for one in hub.fetched(FILE)]
+    return sorted((int(first), int(last) + 1 if last else len(DATA)) for first, last in asked)
 
 
 def whole(record: ModelRecord) -> bool:
@@ -85,28 +89,102 @@ async def test_faults_that_pass_are_survived(pulling, hub, fault, source):
     assert whole(await pulling.pull(BIG, source=source))
 
 
-async def test_what_lies_on_disk_is_a_prefix_however_it_ends(pulling, hub):
-    """The first piece is held back while later ones arrive: of those nothing is kept that could not be found again."""
-    hold = Fault(FILE, times=1, hold_at=0)
+def gaps(pulling: Pulling) -> list[tuple[int, int]]:
+    """What is missing of the file, by the notes that the next process reads."""
+    with pulling.stage.open(hashlib.sha256(DATA).hexdigest(), len(DATA)) as partial:
+        return list(partial.missing)
+
+
+async def stopped_with_gaps(pulling: Pulling, hub: FakeHub) -> list[tuple[int, int]]:
+    """The first piece is held back while later ones arrive."""
+    hold = Fault(FILE, times=1, hold_at=BLOCK // 2)
     hub.faults += [Fault(FILE, times=2), hold]
-    await pulling.leave_when(received(5 * MIB), BIG)
-    (staged,) = (pulling.registry.home / "downloads").glob("*.part")
-    kept = staged.read_bytes()
-    assert 0 < len(kept) < len(DATA)
-    assert DATA.startswith(kept)
+    await pulling.leave_when(received(7 * MIB), BIG)
     hold.go.set()
     hub.asked.clear()
+    return gaps(pulling)
+
+
+def joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of bytes as few ranges; raises when a byte is in two of them."""
+    found = list[tuple[int, int]]()
+    for start, end in sorted(pieces):
+        assert not found or start >= found[-1][1]
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, end))
+    return found
+
+
+async def test_what_came_is_kept_wherever_it_lies(pulling, hub):
+    missing = await stopped_with_gaps(pulling, hub)
+    assert len(missing) > 1
+    assert sum(end - start for start, end in missing) <= len(DATA) - 7 * MIB + 4 * BLOCK
+    [(_, here)] = pulling.pulls.unfinished()
+    assert here == len(DATA) - sum(end - start for start, end in missing)
     assert whole(await pulling.pull(BIG))
-    assert min(first for first, _ in ranges(hub)) >= len(kept)
+    assert joined(ranges(hub)) == missing
+    assert list((pulling.registry.home / "downloads").iterdir()) == []
+
+
+async def test_what_a_power_cut_took_is_found_out_and_only_that_comes_again(pulling, hub):
+    """Notes that reached the disk before the bytes they tell of: zeros, or nothing, are where blocks should be."""
+    missing = await stopped_with_gaps(pulling, hub)
+    (staged,) = (pulling.registry.home / "downloads").glob("*.part")
+    here = next(end for _, end in missing)
+    with staged.open("r+b") as file:
+        file.seek(here)
+        file.write(bytes(BLOCK))
+    assert whole(await pulling.pull(BIG))
+    assert joined(ranges(hub)) == joined([*missing, (here, here + BLOCK)])
+
+
+async def test_an_end_that_a_power_cut_took(pulling, hub):
+    missing = await stopped_with_gaps(pulling, hub)
+    (staged,) = (pulling.registry.home / "downloads").glob("*.part")
+    os.truncate(staged, staged.stat().st_size - BLOCK)
+    assert whole(await pulling.pull(BIG))
+    asked = sum(end - start for start, end in ranges(hub))
+    assert asked == sum(end - start for start, end in missing) + BLOCK
+
+
+async def test_a_hub_that_never_gives_the_middle_is_given_up(pulling, hub):
+    hub.faults += [Fault(FILE, times=10**6, ignore_range=True, cut_at=9 * MIB)]
+    with pytest.raises(HubUnreachable, match="only from its first byte on"):
+        await pulling.pull(BIG, source="huggingface")
+
+
+@given(st.integers(0, 9 * BLOCK), st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(1, 4))))
+def test_notes_are_those_of_a_list_of_blocks(tmp_path_factory, size, changes):
+    """What was noted and dropped in any order is what the next process reads."""
+    path = tmp_path_factory.mktemp("notes") / "blocks"
+    data, here = bytes(size), set[int]()
+    blocks = Blocks(path, size)
+    for adds, first, count in changes:
+        start, end = first * BLOCK, min((first + count) * BLOCK, size)
+        if start >= end:
+            continue
+        (blocks.add(start, memoryview(data)[start:end]) if adds else blocks.drop(start, end))
+        touched = set(range(first, -(-end // BLOCK)))
+        here = here | touched if adds else here - touched
+    blocks.close()
+    blocks = Blocks(path, size)
+    absent = [(at, min(at + BLOCK, size)) for at in range(0, size, BLOCK) if at // BLOCK not in here]
+    assert list(blocks.missing()) == joined(absent)
+    assert blocks.received == noted(path, size) == size - sum(end - start for start, end in absent)
+    assert blocks.end == min((max(here, default=-1) + 1) * BLOCK, size)
+    blocks.close()
 
 
 async def test_a_piece_that_never_comes_keeps_what_came_before_it(pulling, hub):
     hub.faults.append(Fault(FILE, times=10**6, cut_at=9 * MIB))
     with pytest.raises(HubUnreachable, match="broke off 3 times in a row"):
         await pulling.pull(BIG, source="huggingface")
-    (staged,) = (pulling.registry.home / "downloads").glob("*.part")
-    assert DATA.startswith(staged.read_bytes())
+    missing = gaps(pulling)
+    assert any(start <= 9 * MIB < end for start, end in missing)
+    assert missing[0][0] > 0
     hub.faults.clear()
+    hub.asked.clear()
     assert whole(await pulling.pull(BIG))
 
 

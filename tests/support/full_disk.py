@@ -36,8 +36,12 @@ async def main(url: str, home: Path) -> None:
         [(unfinished, here)] = pulling.pulls.unfinished()
         assert unfinished.state == "failed" and "is full" in (unfinished.error or "") and here > 0
         filler.unlink()
+        [(digest, size)] = unfinished.files
+        with pulling.stage.open(digest, size) as partial:
+            assert partial.received == here
+            missing = partial.missing
         record = await pulling.pull(NAME)
-        print(record.size, here)
+        print(record.size, *(start for start, _ in missing))
 
 
 if __name__ == "__main__":

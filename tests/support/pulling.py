@@ -14,6 +14,7 @@ from ktd.registry.names import ModelName
 from ktd.registry.pulls.journal import Request
 from ktd.registry.pulls.limits import Limits
 from ktd.registry.pulls.pulls import Arrived, Event, Pulls
+from ktd.registry.pulls.stage import Stage
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.store import Registry
@@ -44,6 +45,7 @@ class Pulling:
 
     def __init__(self, home: Path, hub: FakeHub, environ: dict[str, str] | None = None, **limits: object) -> None:
         self.hub = hub
+        self.stage = Stage(home)
         self.registry = Registry.open(home, supported=Supported({"deepseek2"}, {"deepseek-v3"}))
         variables = {"HF_ENDPOINT": hub.url, "MODELSCOPE_ENDPOINT": hub.url, "HF_TOKEN": "secret"} | (environ or {})
         self.pulls = Pulls(
