@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ktd.engine.gguf import Gguf, Tensor, TensorType, Value
+from ktd.registry.gaps import gap
 from ktd.registry.record import Details, Parameter
 
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
@@ -26,9 +27,6 @@ THINKING = re.compile(
     r"""|enable_thinking.*</think>|\{\{[^}]*\.Thinking\b""",
     re.DOTALL,
 )
-
-FIM_KEYS = ("fim_pre_token_id", "fim_suf_token_id", "prefix_token_id", "suffix_token_id")
-FIM_TOKENS = ("<｜fim▁begin｜>", "<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "<|code_prefix|>", "<PRE>")
 
 
 def describe(gguf: Gguf) -> Details:
@@ -94,18 +92,11 @@ def capabilities(gguf: Gguf, template: str | None) -> tuple[str, ...]:
     found = ["completion"]
     if template and TOOLS.search(template):
         found.append("tools")
-    if _fills_in(gguf):
+    if gap(gguf.metadata):
         found.append("insert")
     if template and THINKING.search(template):
         found.append("thinking")
     return tuple(found)
-
-
-def _fills_in(gguf: Gguf) -> bool:
-    if any(f"tokenizer.ggml.{key}" in gguf.metadata for key in FIM_KEYS):
-        return True
-    tokens = gguf.metadata.texts("tokenizer.ggml.tokens", [])
-    return not set(tokens).isdisjoint(FIM_TOKENS)
 
 
 def sampling_defaults(gguf: Gguf) -> dict[str, Parameter]:

@@ -3,28 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from ktd.registry.gaps import Gap, gap
 from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
 
 MOST_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """The special tokens of fill-in-the-middle: before the text, in the gap, and where the filling shall come."""
-
-    prefix: str
-    suffix: str
-    middle: str
-
-
-KNOWN_GAPS = (
-    Gap("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
-    Gap("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
-    Gap("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
-    Gap("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
-    Gap("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +40,8 @@ def _read(registry: Registry, record: ModelRecord) -> Framing:
     with registry.header(record.name) as gguf:
         tokens = gguf.metadata.texts("tokenizer.ggml.tokens", [])
 
-        def token(*kinds: str) -> str:
-            indices = (gguf.metadata.integer(f"tokenizer.ggml.{kind}_token_id", -1) for kind in kinds)
-            return next((tokens[index] for index in indices if 0 <= index < len(tokens)), "")
+        def token(kind: str) -> str:
+            index = gguf.metadata.integer(f"tokenizer.ggml.{kind}_token_id", -1)
+            return tokens[index] if 0 <= index < len(tokens) else ""
 
-        named = Gap(token("fim_pre", "prefix"), token("fim_suf", "suffix"), token("fim_mid", "middle"))
-        return Framing(record.template or "", token("bos"), token("eos"), gap(named, tokens))
-
-
-def gap(named: Gap, tokens: list[str]) -> Gap | None:
-    """The one that the file names, else one that its vocabulary has."""
-    if named.prefix and named.suffix and named.middle:
-        return named
-    known = set(tokens)
-    return next((gap for gap in KNOWN_GAPS if {gap.prefix, gap.suffix, gap.middle} <= known), None)
+        return Framing(record.template or "", token("bos"), token("eos"), gap(gguf.metadata))

@@ -9,10 +9,9 @@ import openai
 import pytest
 from until import until
 
-from ktd.daemon.chat import framing
-from ktd.daemon.chat.framing import Gap, gap
 from ktd.engine.client import JobFailed
 from ktd.engine.messages import TokenLogprob
+from ktd.registry import gaps
 
 GAP = "<｜fim▁begin｜>1, 2,<｜fim▁hole｜> 5, 6<｜fim▁end｜>"
 
@@ -127,16 +126,8 @@ async def test_a_context_goes_before_the_next_turn(daemon: Any) -> None:
     assert "Be brief." not in prompt.text
 
 
-def test_the_gap_that_a_file_names_comes_first() -> None:
-    vocabulary = ["a", "<fim_prefix>", "<fim_suffix>", "<fim_middle>"]
-    named = Gap("<P>", "<S>", "<M>")
-    assert gap(named, vocabulary) == named
-    assert gap(Gap("<P>", "", "<M>"), vocabulary) == Gap(*vocabulary[1:])
-    assert gap(Gap("", "", ""), vocabulary[:3]) is None
-
-
 async def test_a_model_without_the_tokens_cannot_fill_in(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(framing, "KNOWN_GAPS", ())
+    monkeypatch.setattr(gaps, "KNOWN", ())
     with pytest.raises(ollama.ResponseError, match="demo:latest does not support insert") as caught:
         await daemon.ollama.generate("demo", "a", suffix="b")
     assert caught.value.status_code == 400

@@ -90,7 +90,7 @@ def test_families(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", sorted((tiny_deepseek.VARIANTS | tiny_deepseek.RELATIVES).keys() - OTHERWISE))
 def test_deepseek(variant: str, tmp_path: Path) -> None:
     facts = (tiny_deepseek.VARIANTS | tiny_deepseek.RELATIVES)[variant]
-    made = tiny_deepseek.make(variant, half=False, layers=3 if facts["q_lora_rank"] else LITE_LAYERS)
+    made = tiny_deepseek.make(variant, layers=3 if facts["q_lora_rank"] else LITE_LAYERS)
     turns = facts.get("rope_parameters", {}).get("beta_fast", 32.0)  # it does not read them from the file
     assert_alike(tiny_deepseek.export(made, tmp_path / f"{variant}.gguf"), yarn_beta_fast=float(turns))
 

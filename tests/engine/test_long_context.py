@@ -15,7 +15,6 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 from stepper import Stepper
-from tiny_deepseek import Export
 
 FACTOR = 8
 TOKENS = [int(t) for t in np.random.default_rng(12).integers(0, 96, 2200)]
@@ -34,8 +33,8 @@ def read(stepper: Stepper, count: int, sizes: Sequence[int], sequence: int = 0) 
 
 class Deepseek:
     def __init__(self, folder: Path) -> None:
-        model = tiny_deepseek.make("v3", half=False)
-        self.path = tiny_deepseek.export(model, folder / "v3.gguf", Export("split", half=False))
+        model = tiny_deepseek.make("v3")
+        self.path = tiny_deepseek.export(model, folder / "v3.gguf")
         self.exact = tiny_deepseek.logits(model, TOKENS, torch.float64)
         self.tolerance = FACTOR * float(np.abs(tiny_deepseek.logits(model, TOKENS) - self.exact).max())
 

@@ -39,7 +39,7 @@ F32 = 0
 def made(kind: str) -> PreTrainedModel:
     if kind == "glm4moe":
         return tiny_families.make(tiny_families.MODELS["glm4moe"])
-    return tiny_deepseek.make(kind, half=False, nextn=True)
+    return tiny_deepseek.make(kind, nextn=True)
 
 
 def written(kind: str, model: PreTrainedModel, path: Path) -> Path:

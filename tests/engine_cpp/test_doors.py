@@ -18,7 +18,7 @@ Q8_0 = 8
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("doors")
-    return tiny_deepseek.export(tiny_deepseek.make("v3", half=False), folder / "model.gguf")
+    return tiny_deepseek.export(tiny_deepseek.make("v3"), folder / "model.gguf")
 
 
 @pytest.fixture(scope="module")

@@ -77,8 +77,7 @@ def test_capabilities_come_from_template_and_tokens(tmp_path):
     assert of(tmp_path, "{{ range .Messages }}{{ .Thinking }}{{ end }}") == ("completion", "thinking")
     assert of(tmp_path, "{{- if .Tools }}{{ end }}") == ("completion", "tools")
     assert of(tmp_path, "<think></think>") == ("completion", "thinking")
-    assert of(tmp_path, None, fim_pre_token_id=(UINT32, 1)) == ("completion", "insert")
-    fim = array(STRING, ["a", "<｜fim▁begin｜>", "b"])
+    fim = array(STRING, ["a", "<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"])
     assert of(tmp_path, None, tokens=(ARRAY, fim)) == ("completion", "insert")
 
 

@@ -20,8 +20,8 @@ THINKS_AND_CALLS = "{% if tools %}{{ tools }}{% endif %}<think></think>"
 def written(architecture: str, path: Path) -> tuple[int, int]:
     """A small file in Q8_0 (deepseek2 in F16): its parameters and context."""
     if architecture == "deepseek2":
-        made = tiny_deepseek.make("v3", half=True)
-        tiny_deepseek.export(made, path, tiny_deepseek.Export(half=True))
+        made = tiny_deepseek.make("v3")
+        tiny_deepseek.export(made, path, tiny_deepseek.Export(type=Type.F16))
     elif architecture in tiny_encoders.MODELS:
         made = tiny_encoders.make(architecture, Type.Q8_0)
         tiny_encoders.export(made, architecture, path, Type.Q8_0)

@@ -7,8 +7,10 @@ from typing import Any
 import gguf
 import numpy as np
 import tiny_export
+import tiny_families
 import tiny_nextn
 import torch
+from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 from transformers import (
     DeepseekV2Config,
@@ -62,13 +64,13 @@ V2 = {"n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 2, "r
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "v3": {**V3, "q_lora_rank": 48},
-    "v3-yarn": {**V3, "q_lora_rank": 48, "rope_parameters": YARN},
+    "v3-yarn": {**V3, "q_lora_rank": 96, "rope_parameters": YARN},
     "v3-no-q-lora": {**V3, "q_lora_rank": None},
     "v2-lite": {**V2, "q_lora_rank": None, "topk_method": "greedy"},
     "v2-lite-yarn": {**V2, "q_lora_rank": None, "topk_method": "greedy", "rope_parameters": YARN},
     "v2-groups": {
         **V2,
-        "q_lora_rank": 48,
+        "q_lora_rank": 96,
         "topk_method": "group_limited_greedy",
         "n_group": 4,
         "topk_group": 2,
@@ -89,7 +91,7 @@ RELATIVES: dict[str, dict[str, Any]] = {
     "kimi-k2": {
         **V3,
         **PLAIN,
-        "q_lora_rank": 48,
+        "q_lora_rank": 96,
         "n_routed_experts": 24,
         "num_experts_per_tok": 8,
         "routed_scaling_factor": 2.827,
@@ -99,7 +101,7 @@ RELATIVES: dict[str, dict[str, Any]] = {
     "glm-4.7-flash": {
         **V3,
         **PLAIN,
-        "q_lora_rank": 48,
+        "q_lora_rank": 96,
         "v_head_dim": 64,
         "routed_scaling_factor": 1.8,
         "rms_norm_eps": 1e-5,
@@ -131,8 +133,8 @@ WEIGHTS = {
 }
 
 
-def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3, nextn: bool = False) -> PreTrainedModel:
-    """A random model whose logits and routings are spread out; `half` rounds what a 16-bit file would round.
+def make(variant: str, *, seed: int = 7, layers: int = 3, nextn: bool = False) -> PreTrainedModel:
+    """A random model whose logits and routings are spread out.
 
     `nextn`: with a block that predicts the token after the next.
     """
@@ -151,8 +153,6 @@ def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3, nextn: boo
         for name, weight in model.named_parameters():
             spread = 0.2 if name.endswith("norm.weight") else 1.5 * weight.shape[-1] ** -0.5
             weight.normal_(1.0 if name.endswith("norm.weight") else 0.0, spread)
-            if half and weight.dim() > 1 and not name.endswith("mlp.gate.weight"):
-                weight.copy_(weight.half().float())
         for name, module in model.named_modules():  # transformers has 1e-6 here whatever the model; a GGUF has one
             if name.endswith("_a_layernorm"):
                 module.variance_epsilon = model.config.rms_norm_eps
@@ -160,6 +160,18 @@ def make(variant: str, *, half: bool, seed: int = 7, layers: int = 3, nextn: boo
             if name.endswith("e_score_correction_bias"):
                 buffer.normal_(0.0, 0.1)
     return model.eval()
+
+
+def round_weights(model: PreTrainedModel, how: "Export") -> PreTrainedModel:
+    """What such a file rounds, so that it holds exactly the numbers of the model."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "kv_b_proj" in name:
+                parts = [tiny_families.rounded(part, how.type) for part in _kv_parts(weight.numpy(), model.config, how)]
+                weight.copy_(torch.from_numpy(_joined(parts, how)))
+            elif tiny_families.narrow(name, weight):
+                weight.copy_(torch.from_numpy(tiny_families.rounded(weight.numpy(), how.type)))
+    return model
 
 
 def logits(model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch.float32) -> NDArray[np.float64]:
@@ -174,11 +186,11 @@ def logits(model: PreTrainedModel, tokens: list[int], dtype: torch.dtype = torch
 class Export:
     """`style` split: k_b and v_b, the keys of today; kvb: kv_b only, the keys of early 2025.
 
-    `merged`: gate and up experts in one tensor.
+    `merged`: gate and up experts in one tensor. `type` is that of matrices and experts.
     """
 
     style: str = "split"
-    half: bool = False
+    type: Type = Type.F32
     merged: bool = False
 
 
@@ -190,8 +202,9 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
     tiny_export.write_tokenizer(writer)
     state = {tiny_nextn.renamed(name, config): value.float().numpy() for name, value in model.state_dict().items()}
     for name, value, narrow in _tensors(state, config, how, config.num_hidden_layers + nextn):
-        kind = np.float16 if how.half and narrow else np.float32
-        writer.add_tensor(name, np.ascontiguousarray(value, dtype=kind))
+        stored = how.type if narrow else Type.F32
+        data = gguf.quantize(np.ascontiguousarray(value, dtype=np.float32), stored)
+        writer.add_tensor(name, data, raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -200,7 +213,7 @@ def export(model: PreTrainedModel, path: Path, how: Export = Export()) -> Path:
 
 
 def _tensors(state: dict[str, Array], config: Any, how: Export, blocks: int) -> Any:
-    """(GGUF name, values, whether a 16-bit file stores it in 16 bits)"""
+    """(GGUF name, values, whether it is stored in the type of the file)"""
     yield "token_embd.weight", state["model.embed_tokens.weight"], True
     yield "output_norm.weight", state["model.norm.weight"], False
     yield "output.weight", state["lm_head.weight"], True
@@ -210,7 +223,9 @@ def _tensors(state: dict[str, Array], config: Any, how: Export, blocks: int) -> 
         for ours, theirs in WEIGHTS.items():
             if (value := state.get(layer + theirs + ".weight")) is not None:
                 yield block + ours + ".weight", value, value.ndim > 1 and ours != "ffn_gate_inp"
-        yield from _kv_b(state[layer + "self_attn.kv_b_proj.weight"], block, config, how.style)
+        parts = _kv_parts(state[layer + "self_attn.kv_b_proj.weight"], config, how)
+        names = ("attn_kv_b",) if how.style == "kvb" else ("attn_k_b", "attn_v_b")
+        yield from ((f"{block}{name}.weight", part, True) for name, part in zip(names, parts, strict=True))
         if (bias := state.get(layer + "mlp.gate.e_score_correction_bias")) is not None:
             yield block + "exp_probs_b.bias", bias, False
         if (gate_up := state.get(layer + "mlp.experts.gate_up_proj")) is not None:
@@ -223,13 +238,20 @@ def _tensors(state: dict[str, Array], config: Any, how: Export, blocks: int) -> 
             yield block + "ffn_down_exps.weight", state[layer + "mlp.experts.down_proj"], True
 
 
-def _kv_b(kv_b: Array, block: str, config: Any, style: str) -> Any:
-    if style == "kvb":
-        yield block + "attn_kv_b.weight", kv_b, True
-        return
+def _kv_parts(kv_b: Array, config: Any, how: Export) -> list[Array]:
+    """As a file keeps it: whole, or of each head the keys turned round, and the values."""
+    if how.style == "kvb":
+        return [kv_b]
     heads = kv_b.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
-    yield block + "attn_k_b.weight", heads[:, : config.qk_nope_head_dim].transpose(0, 2, 1), True
-    yield block + "attn_v_b.weight", heads[:, config.qk_nope_head_dim :], True
+    return [heads[:, : config.qk_nope_head_dim].transpose(0, 2, 1), heads[:, config.qk_nope_head_dim :]]
+
+
+def _joined(parts: list[Array], how: Export) -> Array:
+    """What _kv_parts took apart."""
+    if how.style == "kvb":
+        return parts[0]
+    heads = np.concatenate([parts[0].transpose(0, 2, 1), parts[1]], axis=1)
+    return heads.reshape(-1, heads.shape[-1])
 
 
 def _write_metadata(w: gguf.GGUFWriter, c: Any, style: str, nextn: bool) -> None:

@@ -60,14 +60,25 @@ LETTERS = [*map(chr, range(97, 123)), "\u2581", "he", "\u2581h", "llo"]
 TOKENS = ["<pad>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(96 - 3 - len(LETTERS))), *LETTERS]
 
 
-def export(model: PreTrainedModel, tiny: Tiny, path: Path, type: Type = Type.F32, pooling: int | None = None) -> Path:
-    """Experts and matrices are stored in `type`; with `pooling` it is a model for embeddings."""
+CODE_SPECIALS = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<file_sep>"]
+CODE_TOKENS = [*CODE_SPECIALS, "\u0120", "\u010a", *map(chr, range(0x21, 0x78)), "##"]
+
+
+def export(
+    model: PreTrainedModel,
+    tiny: Tiny,
+    path: Path,
+    type: Type = Type.F32,
+    pooling: int | None = None,
+    code: bool = False,
+) -> Path:
+    """Experts and matrices are stored in `type`; with `pooling` it is a model for embeddings, `code` fills in."""
     writer = gguf.GGUFWriter(path, tiny.architecture)
     if pooling is not None:
         writer.add_pooling_type(gguf.PoolingType(pooling))
         writer.add_add_eos_token(True)
     _write_metadata(writer, model.config, tiny)
-    write_tokenizer(writer)
+    (write_code_tokenizer if code else write_tokenizer)(writer)
     for name, value, wide in _tensors(model, tiny):
         stored = Type.F32 if wide else type
         data = gguf.quantize(np.ascontiguousarray(value, dtype=np.float32), stored)
@@ -194,6 +205,18 @@ def write_tokenizer(w: gguf.GGUFWriter) -> None:
     w.add_token_types([3] * 3 + [6] * (len(TOKENS) - 3 - len(LETTERS)) + [1] * len(LETTERS))
     w.add_bos_token_id(1)
     w.add_eos_token_id(2)
+
+
+def write_code_tokenizer(w: gguf.GGUFWriter) -> None:
+    """Of 96 tokens: StarCoder's special ones, and characters."""
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("starcoder")
+    w.add_token_list(CODE_TOKENS)
+    w.add_token_types([3] * len(CODE_SPECIALS) + [1] * (len(CODE_TOKENS) - len(CODE_SPECIALS)))
+    w.add_token_merges(["# #"])
+    w.add_bos_token_id(0)
+    w.add_eos_token_id(0)
+    w.add_add_bos_token(False)
 
 
 def _write_experts(w: gguf.GGUFWriter, c: Any, tiny: Tiny) -> None:

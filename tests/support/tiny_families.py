@@ -157,10 +157,15 @@ def round_weights(model: PreTrainedModel, tiny: Tiny, type: Type) -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if narrow(name, weight):
-                turned = by_input(weight.numpy(), tiny)
-                once = _round(turned, type)
-                assert np.array_equal(once, _round(once, type)), f"{name} has no exact form"
+                once = rounded(by_input(weight.numpy(), tiny), type)
                 weight.copy_(torch.from_numpy(np.ascontiguousarray(by_input(once, tiny))))
+
+
+def rounded(weight: NDArray[np.float32], type: Type) -> NDArray[np.float32]:
+    """As a file of this type holds it; rounding that again changes nothing."""
+    once = _round(weight, type)
+    assert np.array_equal(once, _round(once, type)), "a weight has no exact form"
+    return once
 
 
 def narrow(name: str, weight: Any) -> bool:
