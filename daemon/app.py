@@ -13,13 +13,13 @@ from ktd.daemon.chat.admission import Admission
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.chores import Chores
 from ktd.daemon.door import LONGEST_BODY, arrival, welcome
 from ktd.daemon.embedder import Embedder
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.guards import Guard
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
-from ktd.daemon.imports import Imports
 from ktd.daemon.metrics import Metrics
 from ktd.daemon.preload import loading
 from ktd.daemon.routes import (
@@ -119,7 +119,8 @@ def application(
     app[keys.ANSWERER] = Answerer(host, Framings(registry), renderer, metrics.answered)
     app[keys.EMBEDDER] = Embedder(host)
     app[keys.METRICS] = metrics
-    app[keys.IMPORTS] = Imports()
+    app[keys.IMPORTS] = Chores("import")
+    app[keys.CREATIONS] = Chores("create", threads=4)
     hubs = Hubs(registry.home, os.environ)
     limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
     app[keys.PULLS] = Pulls(registry, hubs, _machine, limits)
@@ -158,3 +159,4 @@ async def _helpers(app: web.Application) -> AsyncIterator[None]:
     await asyncio.to_thread(app[keys.PULLS].close)
     await asyncio.to_thread(app[keys.VERIFIER].close)
     await asyncio.to_thread(app[keys.IMPORTS].close)
+    await asyncio.to_thread(app[keys.CREATIONS].close)

@@ -5,10 +5,10 @@ from aiohttp import web
 from ktd.daemon.chat.admission import Admission
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.renderer import Renderer
+from ktd.daemon.chores import Chores
 from ktd.daemon.embedder import Embedder
 from ktd.daemon.home import LocalKey
 from ktd.daemon.host import ModelHost
-from ktd.daemon.imports import Imports
 from ktd.daemon.metrics import Metrics
 from ktd.daemon.settings import Settings
 from ktd.registry.catalog import Catalog
@@ -24,7 +24,8 @@ ADMISSION = web.AppKey("admission", Admission)
 ANSWERER = web.AppKey("answerer", Answerer)
 EMBEDDER = web.AppKey("embedder", Embedder)
 METRICS = web.AppKey("metrics", Metrics)
-IMPORTS = web.AppKey("imports", Imports)
+IMPORTS = web.AppKey("imports", Chores)
+CREATIONS = web.AppKey("creations", Chores)
 PULLS = web.AppKey("pulls", Pulls)
 VERIFIER = web.AppKey("verifier", Verifier)
 CATALOG = web.AppKey("catalog", Catalog)

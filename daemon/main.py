@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from ktd import __version__
 from ktd.daemon import preload
 from ktd.daemon.access_log import AccessLogError
+from ktd.daemon.chat.go.render import flaw
 from ktd.daemon.home import HomeError, claimed
 from ktd.daemon.listening import ListenError, listening
 from ktd.daemon.settings import Settings
@@ -39,7 +40,7 @@ def run(settings: Settings, *, until_stdin_closes: bool = False) -> int:
 
 
 def _registry(settings: Settings) -> Registry:
-    supported = Supported(frozenset(ARCHITECTURES), frozenset(PRETOKENIZERS))
+    supported = Supported(frozenset(ARCHITECTURES), frozenset(PRETOKENIZERS), flaw)
     return Registry.open(settings.home, settings.database_url, supported)
 
 

@@ -15,27 +15,27 @@ from ktd.registry.errors import CreateRefused, ImportRefused, InvalidDigest, Inv
 from ktd.registry.modelfile import ROLES
 from ktd.registry.names import ModelName
 from ktd.registry.parameters import checked
-from ktd.registry.record import Parameter
+from ktd.registry.record import Changes, Parameter
+from ktd.registry.supported import Supported
 
 MANIFESTS, BLOBS = "manifests", "blobs"
 LAYER = "application/vnd.ollama.image."
 LARGEST = 1 << 20  # bytes of a manifest or of a text
 SHOWN = 20
+TEXTS = ("template", "prompt", "system", "license")  # "prompt" is what templates were called at first
+NO_TEMPLATE = "{{ .Prompt }}"
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaModel:
-    """Its template is left out: the file has the model's own."""
+    """`changes` are the texts that it has besides those in its files."""
 
     name: ModelName
     files: tuple[Path, ...]
-    parameters: dict[str, Parameter]
-    system: str | None
-    license: str | None
-    messages: tuple[tuple[str, str], ...]
+    changes: Changes
 
 
-def find_model(path: Path) -> OllamaModel | None:
+def find_model(path: Path, supported: Supported) -> OllamaModel | None:
     """The model of a manifest, or the only one of a whole store; None when the path is neither.
 
     Raises `ImportRefused`.
@@ -45,12 +45,12 @@ def find_model(path: Path) -> OllamaModel | None:
         if len(there) != 1:
             shown = "".join(f"\n  {file}" for file in there[:SHOWN])
             raise ImportRefused(f"{path} is Ollama's store of {len(there)} models; import one by its manifest:{shown}")
-        return _read(there[0])
+        return _read(there[0], supported)
     in_store = path.is_file() and len(path.parents) > 4 and path.parents[3].name == MANIFESTS
-    return _read(path) if in_store else None
+    return _read(path, supported) if in_store else None
 
 
-def _read(manifest: Path) -> OllamaModel:
+def _read(manifest: Path, supported: Supported) -> OllamaModel:
     store = manifest.parents[4]
     document = _json(manifest)
     layers = document.get("layers") if isinstance(document, dict) else None
@@ -63,15 +63,36 @@ def _read(manifest: Path) -> OllamaModel:
             parts.setdefault(kind.removeprefix(LAYER), []).append(_blob(manifest, store, layer))
     if "model" not in parts or "adapter" in parts:
         raise ImportRefused(f"{manifest} names no model file that can be used alone")
-    texts = {kind: "\n\n".join(map(_text, parts[kind])) for kind in ("system", "license") if kind in parts}
-    return OllamaModel(
-        name=_name(manifest),
-        files=tuple(parts["model"]),
-        parameters=_parameters([_json(path) for path in parts.get("params", [])]),
+    texts = {kind: "\n\n".join(map(_text, parts[kind])) for kind in TEXTS if kind in parts}
+    changes = Changes(
+        template=_template(manifest, document, texts.get("template") or texts.get("prompt"), supported),
         system=texts.get("system"),
         license=texts.get("license"),
+        parameters=_parameters([_json(path) for path in parts.get("params", [])]),
         messages=_messages([_json(path) for path in parts.get("messages", [])]),
     )
+    return OllamaModel(_name(manifest), tuple(parts["model"]), changes)
+
+
+def _template(manifest: Path, document: Any, text: str | None, supported: Supported) -> str | None:
+    """None where the file's own template serves better: Ollama knew none, or wrote its prompts by built-in code."""
+    if text is None or text.strip() == NO_TEMPLATE or _config(manifest, document).get("renderer"):
+        return None
+    if flaw := supported.flaw(text):
+        weights = "its model file alone, in the blobs beside it, can be imported"
+        raise ImportRefused(f"{manifest}: its template cannot be run: {flaw}; {weights}")
+    return text
+
+
+def _config(manifest: Path, document: Any) -> Mapping[str, Any]:
+    """What a model says besides its layers; older ones say nothing of interest."""
+    named = document.get("config")
+    if not isinstance(named, dict):
+        return {}
+    with suppress(OSError):
+        found = _json(_blob(manifest, manifest.parents[4], named))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _blob(manifest: Path, store: Path, layer: Mapping[str, Any]) -> Path:

@@ -3,10 +3,11 @@
 The K-quants are `kquants.py`'s own, the other types those of the `gguf` package.
 """
 
+import hashlib
 import os
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ktd.engine.gguf import Gguf, GGUFError, Tensor, TensorType
 from ktd.registry.errors import CreateRefused
 from ktd.registry.recipes import Recipe
+from ktd.registry.reference import Meter, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,25 +26,58 @@ ALIGNMENT = 32
 PART = 1 << 18  # weights converted at a time: a thread's arrays stay near its core
 UINT32 = 4
 
-Advance = Callable[[int], None]  # bytes written
+
+class Output:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.position = 0
+        self._file = file
+        self._sha = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._sha.update(data)
+        self._file.write(data)
+        self.position += len(data)
+
+    def align(self) -> None:
+        self.write(bytes(-self.position % ALIGNMENT))
+
+    def finish(self) -> str:
+        """The digest of what is durably written."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return f"sha256:{self._sha.hexdigest()}"
 
 
-def quantize(sources: Sequence[Path], target: Path, recipe: Recipe, advance: Advance) -> None:
-    """Write `target` with the weights of a model's files, shards in order. Raises `CreateRefused`."""
+def quantize(sources: Sequence[Path], target: Path, recipe: Recipe, progress: Progress) -> str:
+    """Write `target` with the weights of a model's files, shards in order; returns its digest.
+
+    `progress` is told how many bytes of how many are written; what it raises ends the work. Raises `CreateRefused`.
+    """
     threads = len(os.sched_getaffinity(0))
     try:
-        with Gguf.open(sources) as gguf, open(target, "wb") as file, ThreadPoolExecutor(threads, "quantize") as pool:
+        with Gguf.open(sources) as gguf, open(target, "wb") as file:
             planned = _planned(gguf, recipe)
-            _write_header(file, gguf, planned, recipe.file_type)
-            for tensor in gguf.tensors.values():
-                for part in _converted(gguf, tensor, planned[tensor.name], pool, 2 * threads):
-                    file.write(part)
-                    advance(file.tell())
-                file.write(bytes(-file.tell() % ALIGNMENT))
-            file.flush()
-            os.fsync(file.fileno())
+            output = Output(file)
+            _write_header(output, gguf, planned, recipe.file_type)
+            _write_weights(output, gguf, planned, threads, progress)
+            return output.finish()
     except GGUFError as error:
         raise CreateRefused(str(error)) from error
+
+
+def _write_weights(
+    output: Output, gguf: Gguf, planned: dict[str, TensorType], threads: int, progress: Progress
+) -> None:
+    tensors = gguf.tensors.values()
+    meter = Meter(sum(planned[tensor.name].size(tensor.weights) for tensor in tensors), progress)
+    with ThreadPoolExecutor(threads, "quantize") as pool:
+        for tensor in tensors:
+            for part in _converted(gguf, tensor, planned[tensor.name], pool, 2 * threads):
+                output.write(part)
+                meter.advance(len(part))
+            output.align()
 
 
 def _planned(gguf: Gguf, recipe: Recipe) -> dict[str, TensorType]:
@@ -54,18 +89,18 @@ def _planned(gguf: Gguf, recipe: Recipe) -> dict[str, TensorType]:
     return {tensor.name: recipe.type_for(tensor, layers, tied) for tensor in tensors}
 
 
-def _write_header(file: BinaryIO, gguf: Gguf, planned: dict[str, TensorType], kind: int) -> None:
+def _write_header(output: Output, gguf: Gguf, planned: dict[str, TensorType], kind: int) -> None:
     """The keys as they were, byte for byte, but for those about the file itself."""
     entries = [entry for key, entry in _entries(gguf) if key not in DROPPED]
     entries.append(_string("general.file_type") + struct.pack("<II", UINT32, kind))
-    file.write(b"GGUF" + struct.pack("<IQQ", 3, len(planned), len(entries)) + b"".join(entries))
+    output.write(b"GGUF" + struct.pack("<IQQ", 3, len(planned), len(entries)) + b"".join(entries))
     offset = 0
     for tensor in gguf.tensors.values():
         type = planned[tensor.name]
-        file.write(_string(tensor.name) + struct.pack("<I", len(tensor.shape)))
-        file.write(struct.pack(f"<{len(tensor.shape)}q", *tensor.shape) + struct.pack("<IQ", type.value, offset))
+        output.write(_string(tensor.name) + struct.pack("<I", len(tensor.shape)))
+        output.write(struct.pack(f"<{len(tensor.shape)}q", *tensor.shape) + struct.pack("<IQ", type.value, offset))
         offset += -(-type.size(tensor.weights) // ALIGNMENT) * ALIGNMENT
-    file.write(bytes(-file.tell() % ALIGNMENT))
+    output.align()
 
 
 def _entries(gguf: Gguf) -> Iterator[tuple[str, bytes]]:

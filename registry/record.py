@@ -53,3 +53,17 @@ class Changes:
     license: str | None = None
     parameters: dict[str, Parameter] = field(default_factory=dict)  # added to what there is
     messages: tuple[tuple[str, str], ...] | None = None
+
+    @classmethod
+    def of(cls, record: ModelRecord) -> "Changes":
+        """All texts of a model."""
+        return cls(record.template, record.system, record.license, record.parameters, record.messages)
+
+    def then(self, later: "Changes") -> "Changes":
+        return Changes(
+            template=self.template if later.template is None else later.template,
+            system=self.system if later.system is None else later.system,
+            license=self.license if later.license is None else later.license,
+            parameters=self.parameters | later.parameters,
+            messages=self.messages if later.messages is None else later.messages,
+        )

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ktd.registry.blobs import Blobs
-from ktd.registry.importer import Candidate
+from ktd.registry.candidate import Candidate
 from ktd.registry.names import ModelName
 from ktd.registry.record import Changes, Details, ModelRecord
 from ktd.registry.reference import Reference, Stamp

@@ -9,11 +9,11 @@ from sqlalchemy import delete, exists, select, update
 
 from ktd.engine.gguf import Gguf, GGUFError
 from ktd.registry.blobs import Blobs, digest_hex
+from ktd.registry.candidate import ANYTHING, NOTHING, Candidate, read_candidate
 from ktd.registry.database import Database
 from ktd.registry.demo import DEMO, DEMO_MARK, demo_folder
 from ktd.registry.details import capabilities
 from ktd.registry.errors import DatabaseError, FileGone, ModelBroken, ModelNotFound
-from ktd.registry.importer import ANYTHING, Candidate, read_candidate
 from ktd.registry.ledger import Ledger
 from ktd.registry.names import ModelName
 from ktd.registry.prune import prune
@@ -155,14 +155,18 @@ class Registry:
         """Whether the store has a file of its own with these bytes. Raises `InvalidDigest`."""
         return self.blobs.path(digest).is_file()
 
-    def adopt(self, name: Name, references: Sequence[Reference], bundle: Path | None = None) -> ModelRecord:
+    def adopt(
+        self, name: Name, references: Sequence[Reference], bundle: Path | None = None, changes: Changes = NOTHING
+    ) -> ModelRecord:
         """Register proved files, shards in order, under a name; a model of this name is replaced.
+
+        `changes` are texts that take the place of those in the files and the bundle.
 
         Raises `ImportRefused`, `BundleRefused`; `ModelBroken` when one of the files is gone or another by now.
         """
         for reference in references:
             reference.check()
-        candidate = read_candidate([reference.path for reference in references], bundle, self.supported)
+        candidate = read_candidate([reference.path for reference in references], bundle, self.supported, changes)
         by_path = {reference.path: reference for reference in references}
         return self._register(_parsed(name), candidate, [by_path[path] for path in candidate.files])
 

@@ -1,6 +1,6 @@
 """Supported: which models the engine runs, judged by a header before anything is fetched or registered."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ BYTE_PAIRS = "gpt2"  # the kind of tokenizer that `tokenizer.ggml.pre` says more
 
 @dataclass(frozen=True, slots=True)
 class Supported:
-    """Names as GGUF spells them; None takes all."""
+    """Names as GGUF spells them; None takes all. `flaw` tells why a chat template cannot be run, or None."""
 
     architectures: Collection[str] | None = None
     pre_tokenizers: Collection[str] | None = None
+    flaw: Callable[[str], str | None] = lambda _: None
 
     def check(self, path: Path, metadata: Metadata) -> None:
         """Raises `ImportRefused` with the name and with those that are supported, GGUFError for ill-typed keys."""

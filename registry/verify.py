@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktd.registry.errors import BadDownload, HubUnreachable, ImportCancelled, ModelBroken, PullError
+from ktd.registry.news import Arrived, Said
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.hashes import PIECE, Hashes
 from ktd.registry.pulls.journal import Origin
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.pulls.pulls import TICK, Arrived, Said
+from ktd.registry.pulls.pulls import TICK
 from ktd.registry.pulls.relay import Source
 from ktd.registry.pulls.stage import Stage
 from ktd.registry.reference import Reference, contents

@@ -7,6 +7,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client, CliError, Record
+from ktd.cli.screen import say
 
 FROM = re.compile(r"^\s*FROM\s+(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 PATH = re.compile(r"[/.~]|.*\.gguf$", re.IGNORECASE)
@@ -34,17 +35,19 @@ def command(model: str, modelfile: Path, quantize: str | None) -> None:
 
 
 async def make(client: Client, body: Record, paths: list[str]) -> None:
-    from ktd.cli import progress, transfer
+    from ktd.cli.progress import show
 
     if not paths:
-        return await transfer.show(client.stream("/api/create", body))
+        await show(client.stream("/api/create", body))
+        return say("success", err=True)
     # Under a name for the time being: a model that has the wanted one stays until the new one is whole.
     name = f"create-{secrets.token_hex(8)}"
-    await progress.show(client.stream("/api/import", {"paths": paths, "name": name}, local=True))
+    await show(client.stream("/api/import", {"paths": paths, "name": name}, local=True))
     try:
-        await transfer.show(client.stream("/api/create", body | {"from": name}))
+        await show(client.stream("/api/create", body | {"from": name}))
     finally:
         await client.request("DELETE", "/api/delete", {"model": name})
+    say("success", err=True)
 
 
 def files(text: str, folder: Path) -> list[str]:

@@ -2,6 +2,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client, Record
+from ktd.cli.screen import say
 
 SOURCES = ("huggingface", "hf", "modelscope", "ms")
 
@@ -39,8 +40,9 @@ def command(
     body: Record = {"model": model} | {key: value for key, value in asked.items() if value}
 
     async def pull(client: Client) -> None:
-        from ktd.cli.transfer import show
+        from ktd.cli.progress import show
 
         await show(client.stream("/api/pull", body))
+        say("success", err=True)
 
     session.run(pull)

@@ -2,6 +2,7 @@ import click
 
 from ktd.cli import session
 from ktd.cli.client import Client, Record
+from ktd.cli.screen import say
 
 
 @click.command("verify")
@@ -20,8 +21,9 @@ def command(model: str | None, repair: bool) -> None:
     body: Record = {"model": model or "", "repair": repair}
 
     async def verify(client: Client) -> None:
-        from ktd.cli.transfer import show
+        from ktd.cli.progress import show
 
         await show(client.stream("/api/verify", body))
+        say("success", err=True)
 
     session.run(verify)

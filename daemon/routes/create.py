@@ -1,7 +1,6 @@
 """POST /api/create: a model out of another (pulled when it is not here) or out of uploaded files."""
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -10,29 +9,29 @@ import msgspec
 from aiohttp import web
 
 from ktd.daemon import keys, replies
-from ktd.daemon.chat.go import parser
-from ktd.daemon.chat.go.errors import GoTemplateError
-from ktd.daemon.chat.go.render import is_go
+from ktd.daemon.chat.go.render import flaw
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.routes.pull import FORM, pull_lines
 from ktd.daemon.streams import stream
 from ktd.daemon.wire import pulls
 from ktd.daemon.wire.decode import decode
-from ktd.registry.create import Recipe, create
+from ktd.registry.create import Wish, create
 from ktd.registry.errors import InvalidDigest, InvalidName, ModelNotFound
 from ktd.registry.modelfile import ROLES, parse
 from ktd.registry.names import ModelName
+from ktd.registry.news import Said, Step
 from ktd.registry.parameters import checked
 from ktd.registry.pulls.journal import Request
 from ktd.registry.recipes import recipe_named
 from ktd.registry.record import Changes
 
+NO_DIGEST = "0" * 19  # clients of Ollama's draw a bar for lines with a digest, whatever it is
+
 
 async def make(request: web.Request) -> web.StreamResponse:
     body = decode(await request.read(), pulls.CreateRequest)
-    recipe = _recipe(request.app, _unfolded(body))
-    lines = _lines(request.app, recipe)
+    lines = _lines(request.app, _wish(request.app, _unfolded(body)))
     if body.stream:
         return await stream(request, lines, FORM)
     async with aclosing(lines):
@@ -61,7 +60,7 @@ def _unfolded(body: pulls.CreateRequest) -> pulls.CreateRequest:
     )
 
 
-def _recipe(app: web.Application, body: pulls.CreateRequest) -> Recipe:
+def _wish(app: web.Application, body: pulls.CreateRequest) -> Wish:
     """Raises BadRequest."""
     name = _name(body.model or body.name)
     if body.adapters:
@@ -69,12 +68,12 @@ def _recipe(app: web.Application, body: pulls.CreateRequest) -> Recipe:
     if not body.from_ and not body.files:
         raise BadRequest("neither 'from' or 'files' was specified")
     quantization = body.quantize or body.quantization
-    return Recipe(
+    return Wish(
         name=name,
         changes=_changes(body),
         source=_name(body.from_) if body.from_ else None,
         files=_digests(app, body.files),
-        quantization=recipe_named(quantization) if quantization else None,
+        recipe=recipe_named(quantization) if quantization else None,
     )
 
 
@@ -101,8 +100,8 @@ def _digests(app: web.Application, files: Mapping[str, str]) -> list[str]:
 
 
 def _changes(body: pulls.CreateRequest) -> Changes:
-    if is_go(body.template):
-        _check_go(body.template)
+    if reason := flaw(body.template):  # refused now, not at the first chat
+        raise NotSupported(f"the template cannot be run: {reason}")
     parameters = checked(body.parameters)
     terms(parameters)  # values out of range are refused now, not at the first chat
     license = "\n\n".join(body.license) if isinstance(body.license, list) else body.license
@@ -115,14 +114,6 @@ def _changes(body: pulls.CreateRequest) -> Changes:
     )
 
 
-def _check_go(template: str) -> None:
-    """What cannot be run is refused now, not at the first chat. Raises NotSupported."""
-    try:
-        parser.parse(template)
-    except (GoTemplateError, RecursionError) as error:
-        raise NotSupported(f"the template cannot be run: {error}") from error
-
-
 def _messages(given: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     found = []
     for message in given:
@@ -133,26 +124,18 @@ def _messages(given: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-async def _lines(app: web.Application, recipe: Recipe) -> AsyncGenerator[pulls.Status, None]:
-    if recipe.source is not None:
-        async for line in _found(app, recipe.source):
+async def _lines(app: web.Application, wish: Wish) -> AsyncGenerator[pulls.Status, None]:
+    if wish.source is not None:
+        async for line in _found(app, wish.source):
             yield line
-    said: asyncio.Queue[str | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def say(text: str) -> None:
-        loop.call_soon_threadsafe(said.put_nowait, text)
-
-    left = threading.Event()
-    work = asyncio.create_task(asyncio.to_thread(create, app[keys.REGISTRY], recipe, say, left.is_set))
-    work.add_done_callback(lambda _: said.put_nowait(None))
-    try:
-        while (text := await said.get()) is not None:
-            yield pulls.Status(text)
-    finally:
-        left.set()  # the client has gone, or the work is done
-        await asyncio.wait([work])
-    work.result()
+    registry = app[keys.REGISTRY]
+    work = app[keys.CREATIONS].run(lambda tell, cancelled: create(registry, wish, tell, cancelled))
+    async with aclosing(work) as news:
+        async for one in news:
+            if isinstance(one, Said):
+                yield pulls.Status(one.status)
+            elif isinstance(one, Step):
+                yield pulls.Status(one.status, NO_DIGEST, one.total, one.done)
     yield pulls.Status("success")
 
 

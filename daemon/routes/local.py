@@ -12,12 +12,13 @@ from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
 from ktd.daemon.access import LOCAL_KEY_HEADER
+from ktd.daemon.chores import Cancelled, Chores, Tell, Work
 from ktd.daemon.errors import BadRequest, Forbidden
-from ktd.daemon.imports import Cancelled, Imports, Progress, Step, Work
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import ndjson, stream
 from ktd.daemon.wire import ollama
 from ktd.daemon.wire.decode import decode
+from ktd.registry.news import Step
 from ktd.registry.record import ModelRecord
 from ktd.registry.store import Registry
 
@@ -49,13 +50,16 @@ def _require_same_user(request: web.Request) -> None:
 def _work(registry: Registry, body: ollama.ImportRequest) -> Work:
     """Raises BadRequest."""
     if body.demo:
-        return lambda progress, cancelled: registry.restore_demo()
+        return lambda tell, cancelled: registry.restore_demo()
     if not body.paths:
         raise BadRequest("paths is required")
     paths = [_absolute(path) for path in body.paths]
     config = _absolute(body.config) if body.config else None
 
-    def work(progress: Progress, cancelled: Cancelled) -> ModelRecord:
+    def work(tell: Tell, cancelled: Cancelled) -> ModelRecord:
+        def progress(done: int, total: int) -> None:
+            tell(Step("verifying", done, total))
+
         return registry.import_files(paths, body.name or None, config, progress, cancelled)
 
     return work
@@ -68,10 +72,10 @@ def _absolute(text: str) -> Path:
     return path
 
 
-async def _lines(imports: Imports, work: Work) -> AsyncGenerator[ollama.ImportStatus, None]:
-    async with aclosing(imports.run(work)) as steps:
-        async for step in steps:
-            if isinstance(step, Step):
-                yield ollama.ImportStatus("verifying", step.done, step.total)
-            else:
-                yield ollama.ImportStatus("success", model=str(step.name))
+async def _lines(imports: Chores, work: Work) -> AsyncGenerator[ollama.ImportStatus, None]:
+    async with aclosing(imports.run(work)) as news:
+        async for one in news:
+            if isinstance(one, Step):
+                yield ollama.ImportStatus(one.status, one.done, one.total)
+            elif isinstance(one, ModelRecord):
+                yield ollama.ImportStatus("success", model=str(one.name))

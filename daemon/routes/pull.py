@@ -12,8 +12,9 @@ from ktd.daemon.wire import pulls
 from ktd.daemon.wire.decode import decode
 from ktd.registry.errors import InvalidName, NotAtHub
 from ktd.registry.names import ModelName
+from ktd.registry.news import Arrived, Said
 from ktd.registry.pulls.journal import Request
-from ktd.registry.pulls.pulls import Arrived, Event, Said
+from ktd.registry.pulls.pulls import Event
 from ktd.registry.sources.hubs import source_named
 
 FORM = ndjson(replies.ollama_error)

@@ -12,7 +12,7 @@ from ktd.daemon.routes.pull import FORM
 from ktd.daemon.streams import stream
 from ktd.daemon.wire import pulls
 from ktd.daemon.wire.decode import decode
-from ktd.registry.pulls.pulls import Said
+from ktd.registry.news import Said
 
 
 async def verify(request: web.Request) -> web.StreamResponse:

@@ -4,12 +4,12 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ktd.registry.errors import PullStopped
 from ktd.registry.fit import Probe
 from ktd.registry.names import ModelName
+from ktd.registry.news import Arrived, Said
 from ktd.registry.pulls.fetch import Fetch
 from ktd.registry.pulls.journal import FAILED, PAUSED, STOPPED, Journal, Request, Unfinished
 from ktd.registry.pulls.limits import Limits
@@ -23,23 +23,6 @@ from ktd.registry.store import Registry
 T = TypeVar("T")
 TICK = 0.06  # seconds between looks at a pull's progress
 THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A step that a pull has come to."""
-
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """Bytes of a file that are here by now."""
-
-    path: str
-    digest: str  # 64 hex digits
-    size: int
-    received: int
 
 
 Event = Said | Arrived | ModelRecord

@@ -79,7 +79,7 @@ def test_import_needs_the_daemons_own_user(ktd: CommandLine, tmp_path: Path) -> 
 def test_an_import_that_fails_says_why(ktd: CommandLine, daemon: FakeDaemon, tmp_path: Path) -> None:
     file = str(gguf(tmp_path / "model.gguf"))
     daemon.replies[IMPORT] = Reply({"status": "reading"}, {"error": "model.gguf: tensor data is cut short"})
-    assert ktd("import", file).stderr == "Error: model.gguf: tensor data is cut short\n"
+    assert ktd("import", file).stderr == "reading\nError: model.gguf: tensor data is cut short\n"
     daemon.replies[IMPORT] = Reply({"status": "reading"})
     assert ktd("import", file).stderr == "Error: the daemon ended before it was done\n"
 

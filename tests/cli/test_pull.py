@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from command_line import KTD, CommandLine
+from demo import F16
 from fake_hub import FakeHub, Repo
 from gguf_writer import STRING, small_model
 from pulling import BASE, MODEL, STEM, big, r1
+from terminal import Terminal
 
 from ktd.registry.pulls.blocks import BLOCK
 from ktd.registry.pulls.stage import Stage
@@ -121,6 +123,24 @@ def test_create_from_a_file_is_all_or_nothing(daemon, tmp_path):
     assert "Error: quantization is only supported for F16, BF16 and F32 models" in failed.stderr
     assert {model["name"] for model in daemon.get("/api/tags")["models"]} == {"mine:latest", "demo:latest"}
     assert daemon.ktd("show", "mine", "--system").stdout == "one\n"
+
+
+def test_quantizing_shows_how_far_it_is_and_ends_with_ctrl_c(daemon, tmp_path):
+    """A bar with bytes, rate and the time that is left; whoever leaves early leaves no model and no file."""
+    modelfile = tmp_path / "Modelfile"
+    modelfile.write_text(f"FROM {F16}\nSYSTEM smaller")
+    create = [*KTD, "create", "small", "-f", str(modelfile), "-q", "q4_K_M"]
+    with Terminal(create, daemon.ktd.env) as terminal:
+        terminal.wait_for("quantizing F16 model to Q4_K_M")
+        terminal.type("\x03")
+        assert terminal.wait_for_end() == 130
+    assert [model["name"] for model in daemon.get("/api/tags")["models"]] == ["demo:latest"]
+    wait(lambda: [list((daemon.home / folder).iterdir()) for folder in ("staging", "blobs")] == [[], []])
+    with Terminal(create, daemon.ktd.env) as terminal:
+        terminal.wait_for("success")
+        assert terminal.wait_for_end() == 0
+    assert re.search(r"quantizing F16 model to Q4_K_M .*/\d+\.\d MB .* [MkG]?B/s \d:\d\d:\d\d", terminal.text)
+    assert daemon.ktd("show", "small", "--system").stdout == "smaller\n"
 
 
 def test_killed_anywhere_nothing_is_lost_and_nothing_half_there(daemon, hub):

@@ -146,12 +146,16 @@ async def test_create_pulls_what_is_not_here(served):
 async def test_create_quantizes(served):
     served.registry.import_files([F16], "full")
     found = await lines(served, "/api/create", {"model": "small", "from": "full", "quantize": "q8_0", "system": "s"})
-    assert {"status": "quantizing F16 model to Q8_0"} in found
+    counted = [line for line in found if line["status"] == "quantizing F16 model to Q8_0"]
+    done = [line.get("completed", 0) for line in counted]
+    assert {(line["digest"], line["total"]) for line in counted} == {("0" * 19, counted[0]["total"])}
+    assert done == sorted(done) and (done[0], done[-1]) == (0, counted[0]["total"])
     assert found[-1] == {"status": "success"}
     small, full = served.registry.present("small"), served.registry.present("full")
     assert (small.details.quantization_level, small.system) == ("Q8_0", "s")
     assert small.size < 0.6 * full.size
     assert small.template == full.template
+    assert small.files[0].name == f"sha256-{hashlib.sha256(small.files[0].read_bytes()).hexdigest()}"
     status, body = await served.post(
         "/api/create", {"model": "x", "from": "small", "quantize": "q4_0", "stream": False}
     )
@@ -254,6 +258,7 @@ async def test_a_quantizing_ends_when_its_client_leaves(served):
     request = served.http.post(f"{served.url}/api/create", json={"model": "late", "from": "full", "quantize": "q8_0"})
     async with request as reply:
         await reply.content.readline()
-    await until(lambda: not list((served.settings.home / "staging").glob("*.gguf")))
+    await until(lambda: not list((served.settings.home / "staging").iterdir()))
     with pytest.raises(ModelNotFound):
         served.registry.find("late")
+    assert list((served.settings.home / "blobs").iterdir()) == []

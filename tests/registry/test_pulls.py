@@ -24,7 +24,7 @@ from ktd.registry.errors import (
     PullStopped,
 )
 from ktd.registry.names import ModelName
-from ktd.registry.pulls.pulls import Arrived, Said
+from ktd.registry.news import Arrived, Said
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources import asking
 

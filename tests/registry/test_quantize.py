@@ -8,7 +8,7 @@ from gguf import GGMLQuantizationType, quants
 from gguf_writer import F32, INT32, UINT16, UINT32, RawGguf, RawTensor, small_model
 
 from ktd.engine.gguf import Gguf, TensorType
-from ktd.registry.create import Recipe, create
+from ktd.registry.create import Wish, create
 from ktd.registry.errors import CreateRefused
 from ktd.registry.kquants import MAKERS, quantize
 from ktd.registry.names import ModelName
@@ -98,8 +98,8 @@ def floats(layers: int = 8) -> RawGguf:
 
 def made(registry, paths, quantization: str):
     registry.import_files(paths, "full")
-    recipe = Recipe(ModelName.parse("small"), Changes(), ModelName.parse("full"), (), recipe_named(quantization))
-    return create(registry, recipe, lambda _: None)
+    wish = Wish(ModelName.parse("small"), Changes(), ModelName.parse("full"), (), recipe_named(quantization))
+    return create(registry, wish, lambda _: None)
 
 
 @pytest.mark.parametrize("name", RECIPES)

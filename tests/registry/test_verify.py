@@ -9,9 +9,9 @@ from fake_hub import FakeHub
 from pulling import BASE, MODEL, Pulling, big, r1
 
 from ktd.registry.errors import ModelBroken
+from ktd.registry.news import Arrived, Said
 from ktd.registry.pulls.hashes import PIECE, Hashes
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.pulls.pulls import Arrived, Said
 from ktd.registry.sources.hubs import Hubs
 from ktd.registry.verify import Verifier, bad_ranges
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from ktd.daemon.chat.go.errors import GoTemplateError
 from ktd.daemon.chat.go.nodes import Body, until_answer, with_answer
 from ktd.daemon.chat.go.parser import parse
 from ktd.daemon.chat.go.run import Run
@@ -17,6 +18,16 @@ _KNOWS_MESSAGES = re.compile(r"\{\{[^}]*\.Messages\b")
 def is_go(template: str) -> bool:
     """Whether it is Go's, not Jinja's."""
     return "{%" not in template and _GO.search(template) is not None
+
+
+def flaw(template: str) -> str | None:
+    """Why a template of Go's cannot be run; None when it can, and for any other."""
+    try:
+        if is_go(template):
+            parse(template)
+    except (GoTemplateError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:

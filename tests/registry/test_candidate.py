@@ -11,6 +11,7 @@ from gguf_writer import STRING, RawGguf, small_model, write_shards
 
 from ktd.registry.errors import ImportCancelled, ImportRefused, InvalidName
 from ktd.registry.store import Registry
+from ktd.registry.supported import Supported
 
 
 def refused(registry, *paths, match):
@@ -151,25 +152,37 @@ def test_folders_of_modelscope_download(registry, tmp_path):
     assert (record.files, record.bundle) == (tuple(shards), repo)
 
 
-def ollama_store(folder: Path) -> Path:
+OWN = "{{ messages[0].content }}"
+GO = b"{{ if .System }}{{ .System }} {{ end }}{{ range .Tools }}{{ . }}{{ end }}{{ .Prompt }}: {{ .Response }}"
+
+
+def ollama_store(folder: Path, template: bytes = GO, kind: str = "template", **config: str) -> Path:
     """A store as Ollama's own; returns the manifest of its one model."""
     layers = []
 
-    def layer(kind: str, raw: bytes) -> None:
+    def stored(raw: bytes) -> str:
         digest = hashlib.sha256(raw).hexdigest()
         (folder / "blobs").mkdir(parents=True, exist_ok=True)
         (folder / "blobs" / f"sha256-{digest}").write_bytes(raw)
-        layers.append({"mediaType": f"application/vnd.ollama.image.{kind}", "digest": f"sha256:{digest}"})
+        return f"sha256:{digest}"
 
-    layer("model", small_model().build())
-    layer("template", b"{{ .Prompt }}")
+    def layer(kind: str, raw: bytes) -> None:
+        layers.append({"mediaType": f"application/vnd.ollama.image.{kind}", "digest": stored(raw)})
+
+    layer("model", small_model().key("tokenizer.chat_template", STRING, OWN).build())
+    layer(kind, template)
     layer("system", "Du bist nützlich.".encode())
     layer("license", b"MIT")
+    layer("license", b"and Apache")
     layer("params", b'{"temperature": 0.25, "stop": ["<a>", "<b>"], "num_gqa": 8}')
     layer("messages", b'[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]')
     manifest = folder / "manifests" / "registry.ollama.ai" / "library" / "deepseek-r1" / "671b"
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": layers}))
+    described = {
+        "mediaType": "application/vnd.docker.container.image.v1+json",
+        "digest": stored(json.dumps(config).encode()),
+    }
+    manifest.write_text(json.dumps({"schemaVersion": 2, "config": described, "layers": layers}))
     return manifest
 
 
@@ -179,12 +192,34 @@ def test_ollamas_own_store(registry, tmp_path):
         record = registry.import_files([given])
         assert str(record.name) == "deepseek-r1:671b"
         assert record.files[0].parent == tmp_path / "models" / "blobs"
-        assert (record.system, record.license) == ("Du bist nützlich.", "MIT")
+        assert (record.system, record.license) == ("Du bist nützlich.", "MIT\n\nand Apache")
+        assert record.template == GO.decode()
+        assert record.capabilities == ("completion", "tools")
         assert record.parameters == {"temperature": 0.25, "stop": ["<a>", "<b>"]}
         assert record.messages == (("user", "hi"), ("assistant", "yo"))
         assert registry.present("deepseek-r1:671b") == record
-    assert registry.import_files([record.files[0]], "bare").system is None
+    bare = registry.import_files([record.files[0]], "bare")
+    assert (bare.system, bare.template) == (None, OWN)
     assert registry.import_files([manifest], "mine").digest == record.digest != registry.find("bare").digest
+
+
+@pytest.mark.parametrize(
+    ("facts", "template"),
+    [
+        ({"kind": "prompt"}, GO.decode()),  # as templates were called at first
+        ({"template": b"{{ .Prompt }}"}, OWN),  # what Ollama writes where it knows none
+        ({"renderer": "deepseek3.1"}, OWN),  # built into Ollama: its template says nothing
+    ],
+)
+def test_templates_of_ollamas_store(registry, tmp_path, facts, template):
+    assert registry.import_files([ollama_store(tmp_path / "models", **facts)]).template == template
+
+
+def test_a_template_that_cannot_be_run_is_refused_with_the_reason(home, tmp_path):
+    manifest = ollama_store(tmp_path / "models")
+    supported = Supported(flaw=lambda template: "line 1: no" if template == GO.decode() else None)
+    with Registry.open(home, supported=supported) as registry:
+        refused(registry, manifest, match=r"671b: its template cannot be run: line 1: no; its model file alone")
 
 
 def test_a_store_of_several_is_told_by_name(registry, tmp_path):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ktd.engine.gguf import Gguf, GGUFError, SplitName, read_split
@@ -11,11 +11,12 @@ from ktd.registry.bundle import Bundle, read_bundle
 from ktd.registry.details import capabilities, describe, sampling_defaults
 from ktd.registry.errors import ImportRefused
 from ktd.registry.names import ModelName, name_from_file
-from ktd.registry.ollama_store import OllamaModel, find_model
-from ktd.registry.record import Details, Parameter
+from ktd.registry.ollama_store import find_model
+from ktd.registry.record import Changes, Details, Parameter
 from ktd.registry.supported import Supported
 
 ANYTHING = Supported()
+NOTHING = Changes()
 FOLDERS_DEEP = 4  # a hub's cache: snapshots/<revision>/<quant>/model.gguf
 
 
@@ -30,9 +31,9 @@ class Candidate:
     license: str | None
     parameters: dict[str, Parameter]
     bundle: Bundle | None
-    system: str | None = None
-    messages: tuple[tuple[str, str], ...] = ()
-    name: ModelName | None = None  # that it has where it comes from
+    system: str | None
+    messages: tuple[tuple[str, str], ...]
+    name: ModelName | None  # that it has where it comes from
 
     def default_name(self) -> ModelName:
         if self.name:
@@ -41,23 +42,28 @@ class Candidate:
         return name_from_file(split.prefix if split else self.files[0].name.removesuffix(".gguf"))
 
 
-def read_candidate(paths: Sequence[Path], config: Path | None = None, supported: Supported = ANYTHING) -> Candidate:
+def read_candidate(
+    paths: Sequence[Path],
+    config: Path | None = None,
+    supported: Supported = ANYTHING,
+    changes: Changes = NOTHING,
+) -> Candidate:
     """Read the one model that these files and directories hold; raises `ImportRefused`.
 
     One may be a manifest of Ollama's. `config` is a bundle's directory; without it, an imported directory with a
-    config.json is its own bundle.
+    config.json is its own bundle. `changes` are texts that take the place of the model's own.
     """
     try:
-        given = [_absolute(path) for path in paths]
-        if len(given) == 1 and (stored := find_model(given[0])):
-            return _of_ollama(stored, read_candidate(stored.files, config, supported))
+        given, name = [_absolute(path) for path in paths], None
+        if len(given) == 1 and (stored := find_model(given[0], supported)):
+            given, name, changes = list(stored.files), stored.name, stored.changes.then(changes)
         given = [_current(path) for path in given]
         folder = _absolute(config) if config else _own_bundle(given)
         with _open(_weights(given)) as gguf:
             supported.check(gguf.paths[0], gguf.metadata)
             if not gguf.tensors:
                 raise ImportRefused(f"{gguf.paths[0]}: holds no weights")
-            return _candidate(gguf, read_bundle(folder) if folder else None)
+            return _candidate(gguf, read_bundle(folder) if folder else None, name, changes)
     except GGUFError as error:
         raise ImportRefused(str(error)) from error
     except OSError as error:
@@ -131,29 +137,26 @@ def _open(files: Sequence[Path]) -> Gguf:
     return Gguf.open([path for path, _ in sorted(positions.items(), key=lambda item: item[1].number)])
 
 
-def _of_ollama(stored: OllamaModel, candidate: Candidate) -> Candidate:
-    return replace(
-        candidate,
-        parameters=candidate.parameters | stored.parameters,
-        system=stored.system,
-        license=stored.license or candidate.license,
-        messages=stored.messages,
-        name=stored.name,
-    )
-
-
-def _candidate(gguf: Gguf, bundle: Bundle | None) -> Candidate:
+def _candidate(gguf: Gguf, bundle: Bundle | None, name: ModelName | None, changes: Changes) -> Candidate:
     details = describe(gguf)
     if bundle:
         bundle.check(details)
     embedded = gguf.metadata.text("tokenizer.chat_template", None)
-    template = (bundle.template if bundle else None) or embedded or None
+    own = Changes(
+        template=(bundle.template if bundle else None) or embedded or None,
+        license=gguf.metadata.text("general.license", None),
+        parameters=sampling_defaults(gguf) | (bundle.parameters if bundle else {}),
+    )
+    texts = own.then(changes)
     return Candidate(
         files=gguf.paths,
         details=details,
-        capabilities=capabilities(gguf, template),
-        template=template,
-        license=gguf.metadata.text("general.license", None),
-        parameters=sampling_defaults(gguf) | (bundle.parameters if bundle else {}),
+        capabilities=capabilities(gguf, texts.template),
+        template=texts.template,
+        license=texts.license,
+        parameters=texts.parameters,
         bundle=bundle,
+        system=texts.system,
+        messages=texts.messages or (),
+        name=name,
     )
