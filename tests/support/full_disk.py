@@ -12,8 +12,8 @@ from pulling import Pulling
 
 from ktd.registry.errors import NoSpace
 from ktd.registry.names import ModelName
-from ktd.registry.pulls.journal import Request
 from ktd.registry.news import Arrived
+from ktd.registry.pulls.journal import Request
 
 MIB = 1 << 20
 NAME = "ns/Big-GGUF:Q8_0"

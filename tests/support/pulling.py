@@ -11,9 +11,9 @@ from gguf_writer import RawTensor, small_model, write_shards
 
 from ktd.registry.fit import Machine
 from ktd.registry.names import ModelName
+from ktd.registry.news import Arrived
 from ktd.registry.pulls.journal import Request
 from ktd.registry.pulls.limits import Limits
-from ktd.registry.news import Arrived
 from ktd.registry.pulls.pulls import Event, Pulls
 from ktd.registry.pulls.stage import Stage
 from ktd.registry.record import ModelRecord
