@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 MODEL  ?= demo
 PROMPT ?=
-CXX_FILES = $(shell find engine_cpp -name '*.h' -o -name '*.cpp' -o -name '*.inl')
+CXX_FILES = $(shell find engine_cpp engine/gpu tests/engine_gpu -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cuh')
 
 export MODEL PROMPT
 

@@ -1,6 +1,7 @@
 """Random weights of every GGUF tensor type: any bits will do for the integers, but scales must be finite."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,19 @@ HALVES = {
     "Q1_0": (0,), "Q2_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
     "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,), "IQ3_S": (0,), "IQ1_S": (0,), "IQ4_XS": (0,),
     "TQ1_0": (52,), "TQ2_0": (64,),
+}  # fmt: skip
+
+
+# A number of a block, and how many times its size weights are raised at most: where it stands, factor, its type.
+RAISED: dict[str, tuple[int, int, type[np.floating[Any]]]] = {
+    "Q4_0": (0, 8, np.float16), "Q4_1": (2, 1, np.float16), "Q5_0": (0, 16, np.float16), "Q5_1": (2, 1, np.float16),
+    "Q8_0": (0, 128, np.float16), "Q8_1": (0, 128, np.float16), "Q2_K": (82, 15, np.float16),
+    "Q3_K": (108, 4 * 32, np.float16), "Q4_K": (2, 63, np.float16), "Q5_K": (2, 63, np.float16),
+    "Q6_K": (208, 32 * 128, np.float16), "Q8_K": (0, 128, np.float32), "IQ1_S": (0, 17, np.float16),
+    "IQ2_XXS": (0, 167, np.float16), "IQ2_XS": (0, 167, np.float16), "IQ2_S": (0, 167, np.float16),
+    "IQ3_XXS": (0, 481, np.float16), "IQ3_S": (0, 465, np.float16), "IQ4_NL": (0, 128, np.float16),
+    "IQ4_XS": (0, 32 * 128, np.float16), "Q1_0": (0, 1, np.float16), "Q2_0": (0, 1, np.float16),
+    "TQ1_0": (52, 1, np.float16), "TQ2_0": (64, 1, np.float16),
 }  # fmt: skip
 
 
@@ -75,3 +89,17 @@ def width(t: Type, about: int) -> int:
     """The whole blocks of a type nearest above `about` weights; quantised activations come in 32s."""
     unit = t.block if t.block > 1 else 1
     return -(-about // unit) * unit
+
+
+def apart(t: Type, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[rows]: by how much a kernel raises weights at most, to take the same off again through the sums."""
+    blocks = rows.reshape(len(rows), -1, t.bytes)
+    if t.name == "IQ1_M":  # by nine eighths of a scale; its smallest weights are one eighth
+        return 9 * np.abs(dequantized(t, rows)).max(axis=1).astype(np.float64)
+    if t.name == "MXFP4":  # by 6, its largest
+        return 6 * 2.0 ** (blocks[..., 0].max(axis=1) - 127.0)
+    if t.name == "NVFP4":  # by 6 times a scale below 2^(exponent - 6)
+        return 6 * 2.0 ** ((blocks[..., :4] >> 3 & 15).max(axis=(1, 2)) - 6.0)
+    at, times, form = RAISED.get(t.name, (0, 0, np.float16))
+    scales = np.ascontiguousarray(blocks[..., at : at + np.dtype(form).itemsize]).view(form)[..., 0]
+    return np.zeros(len(rows)) if times == 0 else times * np.abs(scales.astype(np.float64)).max(axis=1)
