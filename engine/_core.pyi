@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ktd.engine.spec import Stage
+from ktd.engine.spec import MoeFfn, Stage
 
 class EngineError(RuntimeError): ...
 
@@ -73,6 +73,29 @@ class Model:
         """Logits [len(rows), vocab] and states [len(kept), dim]; see engine.batch.Batch for the arguments.
 
         A model that starts with Combine is given the states [len(tokens), dim] that it continues.
+        """
+
+class RoutedExperts:
+    """The routed experts of MoeFfn stages whose other parts run elsewhere, for steps of up to `max_tokens` tokens.
+
+    `weights` need hold no others. `streamed` as of Model.
+    """
+    def __init__(
+        self, machine: Machine, weights: Weights, stages: Sequence[MoeFfn], max_tokens: int, streamed: bool = False
+    ) -> None: ...
+    @property
+    def scratch_bytes(self) -> int: ...
+    def run(
+        self,
+        layer: int,
+        x: NDArray[np.float32],
+        ids: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> None:
+        """out [n, dim] = sum over the chosen experts of weight * expert(x), for x [n, dim], ids and weights [n, used].
+
+        `layer` counts the stages given.
         """
 
 class KvCache:

@@ -45,27 +45,18 @@ class CpuExecutor:
     ) -> None:
         """Read the weights, and make what is derived from them; a step has at most `step_tokens` tokens."""
         experts, others = parted(tensors, routed_experts(spec))
-        places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in (*others, *experts)]
         streamed = residence == "streamed"
-        self._weights = _core.Weights(
-            [str(path) for path in gguf.paths], places, "read" if residence == "read" else "mapped"
-        )
-        wanted = sum(t.nbytes for t in others) if streamed else self._weights.bytes  # before the first step
-        self._populate(machine, wanted, progress)
-        self._model = _core.Model(machine, self._weights, spec.stages, step_tokens, streamed)
-        self._draft = _core.Model(machine, self._weights, spec.draft, step_tokens) if spec.draft else None
+        held = file_weights(gguf, [*others, *experts], residence)
+        wanted = sum(t.nbytes for t in others) if streamed else held.bytes  # before the first step
+        populate(machine, held, wanted, progress)
+        self._model = _core.Model(machine, held, spec.stages, step_tokens, streamed)
+        self._draft = _core.Model(machine, held, spec.draft, step_tokens) if spec.draft else None
         self._cache: _core.KvCache | None = None
         self._draft_cache: _core.KvCache | None = None  # its pages go with those of the model's
 
     @property
     def scratch_bytes(self) -> int:
         return self._model.scratch_bytes + (self._draft.scratch_bytes if self._draft else 0)
-
-    def _populate(self, machine: _core.Machine, total: int, progress: Progress) -> None:
-        for begin in range(0, total, POPULATE):
-            length = min(POPULATE, total - begin)
-            self._weights.populate(machine, begin, length)
-            progress(begin + length, total)
 
     def open_cache(self, pages: int, type: str, filled: bool = False) -> None:
         """`filled`: with numbers that mean nothing, for measurements."""
@@ -87,6 +78,20 @@ class CpuExecutor:
 
 def _arrays(batch: Batch) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
     return batch.tokens, batch.positions, batch.sequences, batch.pages, batch.rows, batch.kept
+
+
+def file_weights(gguf: Gguf, tensors: Sequence[Tensor], residence: Residence) -> _core.Weights:
+    """Tensors of the open files for the runtime; none is read yet."""
+    places = [(t.name, t.shard, t.offset, int(t.type), t.shape) for t in tensors]
+    return _core.Weights([str(path) for path in gguf.paths], places, "read" if residence == "read" else "mapped")
+
+
+def populate(machine: _core.Machine, weights: _core.Weights, total: int, progress: Progress) -> None:
+    """Bring the first `total` bytes into memory."""
+    for begin in range(0, total, POPULATE):
+        length = min(POPULATE, total - begin)
+        weights.populate(machine, begin, length)
+        progress(begin + length, total)
 
 
 def parted(tensors: Sequence[Tensor], names: Set[str]) -> tuple[list[Tensor], list[Tensor]]:

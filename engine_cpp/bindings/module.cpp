@@ -8,6 +8,7 @@ NB_MODULE(_core, m) {
   ktd::bind_machine(m);
   ktd::bind_weights(m);
   ktd::bind_model(m);
+  ktd::bind_routed_experts(m);
   ktd::bind_sampler(m);
   ktd::bind_quant(m);
 }

@@ -252,7 +252,18 @@ std::unique_ptr<Stage> read_stage(const Record& s, Machine& machine, ModelFacts&
   throw EngineError("the CPU runtime has no stage " + kind);
 }
 
+Experts read_experts(const Record& s, bool streamed) {
+  if (s.kind() != "MoeFfn") throw EngineError("a " + s.kind() + " stage has no routed experts");
+  return {read_gated(s.record("experts")), s.record("router").get<int64_t>("used"), {}, streamed};
+}
+
 }  // namespace
+
+std::vector<Experts> read_routed_experts(nb::sequence specs, const Weights& weights, bool streamed) {
+  std::vector<Experts> layers;
+  for (nb::handle spec : specs) layers.push_back(read_experts(Record(spec, weights), streamed));
+  return layers;
+}
 
 std::vector<std::unique_ptr<Stage>> read_stages(nb::sequence specs, const Weights& weights, Machine& machine,
                                                 ModelFacts& facts) {

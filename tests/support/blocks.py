@@ -44,29 +44,37 @@ TYPES = [Type(*row) for row in _core.tensor_types()]
 BY_NAME = {t.name: t for t in TYPES}
 
 
-def random_rows(t: Type, rows: int, k: int, rng: np.random.Generator) -> Bytes:
-    """[rows, bytes of k weights], all weights finite and of moderate size."""
+def random_rows(t: Type, rows: int, k: int, rng: np.random.Generator, scale: float = 1.0) -> Bytes:
+    """[rows, bytes of k weights], all weights finite and, at scale one, of moderate size."""
     if t.block == 1:
-        return stored(t, rng.standard_normal((rows, k)).astype(np.float32))
+        return stored(t, scale * rng.standard_normal((rows, k)).astype(np.float32))
     n = rows * k // t.block
     blocks = rng.integers(0, 256, (n, t.bytes), dtype=np.uint8)
     for at in HALVES.get(t.name, ()):
-        blocks[:, at : at + 2] = halves(rng, n)
+        blocks[:, at : at + 2] = halves(rng, n, scale)
     if t.name == "Q8_K":
-        blocks[:, :4] = rng.uniform(-1, 1, (n, 1)).astype(np.float32).view(np.uint8)
+        blocks[:, :4] = rng.uniform(-scale, scale, (n, 1)).astype(np.float32).view(np.uint8)
     if t.name == "MXFP4":
-        blocks[:, 0] = rng.integers(117, 138, n)
+        blocks[:, 0] = rng.integers(117, 138, n) + round(np.log2(scale))
+    if t.name == "NVFP4" and scale != 1.0:  # exponents of four bits, and three of a mantissa
+        blocks[:, :4] = np.clip((blocks[:, :4] & 127).astype(int) + 8 * round(np.log2(scale)), 0, 126)
     if t.name == "IQ1_M":  # the nibbles of one half, on top of four words
-        scale = halves(rng, n).view(np.uint16)
+        half = halves(rng, n, scale).view(np.uint16)
         for word in range(4):
-            nibble = (scale[:, 0] >> (4 * word) & 15).astype(np.uint8)
+            nibble = (half[:, 0] >> (4 * word) & 15).astype(np.uint8)
             blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
     return blocks.reshape(rows, -1)
 
 
-def halves(rng: np.random.Generator, n: int) -> Bytes:
+def spread_rows(t: Type, rows: int, k: int, rng: np.random.Generator, spread: float) -> Bytes:
+    """As random_rows, with weights of about this standard deviation: what a model's own look like."""
+    sample = dequantized(t, random_rows(t, 64, width(t, 256), rng))
+    return random_rows(t, rows, k, rng, float(spread / sample.std()))
+
+
+def halves(rng: np.random.Generator, n: int, scale: float = 1.0) -> Bytes:
     """[n, 2]: finite, of both signs, some of them subnormal."""
-    values = rng.uniform(-1, 1, (n, 1)).astype(np.float16)
+    values = rng.uniform(-scale, scale, (n, 1)).astype(np.float16)
     values[rng.random((n, 1)) < 0.05] *= np.float16(2**-15)
     return values.view(np.uint8)
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "stages/experts.h"
 #include "stages/gated.h"
 #include "stages/router.h"
 #include "stages/stage.h"
@@ -31,11 +32,8 @@ class MoeFfn : public Stage {
 
  private:
   struct Buffers;
-  struct Plan;
   void take_in(const Buffers& b, const Step& step, int64_t t) const;
   void route(const Buffers& b, const Step& step, int64_t t) const;
-  void plan(const Buffers& b, int64_t n) const;
-  void read_ahead(const Plan& plan, const Share* shares) const;
 
   const float eps_;
   const RouterFacts facts_;
@@ -43,9 +41,7 @@ class MoeFfn : public Stage {
   const Matrix router_;                      // {dim, experts}
   const float *logits_bias_, *choice_bias_;  // [experts] or null
   const float* shared_gate_;                 // [dim] or null
-  const Gated experts_;
-  const std::optional<Gated> shared_;
-  const bool streamed_;
+  const Experts experts_;
 };
 
 }  // namespace ktd

@@ -1,0 +1,24 @@
+"""The first stage on a device; see spec.Embed."""
+
+from torch import Tensor
+
+from ktd.engine.gpu.device import Device
+from ktd.engine.gpu.step import Step
+from ktd.engine.spec import Embed
+
+
+class Embedding:
+    def __init__(self, spec: Embed, device: Device) -> None:
+        self._scale = spec.scale
+        self._table = device.matrices(spec.table)
+        self._positions = None if spec.positions is None else device.matrices(spec.positions)
+        self._type = None if spec.types is None else device.matrices(spec.types)
+
+    def run(self, step: Step) -> Tensor:
+        """hidden [n, dim]."""
+        hidden = self._table.pick(step.tokens) * self._scale
+        if self._type is not None:
+            hidden = hidden + self._type.pick(step.tokens.new_zeros(1))
+        if self._positions is not None:
+            hidden = hidden + self._positions.pick(step.positions)
+        return hidden
