@@ -10,14 +10,14 @@ from ktd.engine.gguf import Gguf, Tensor
 from ktd.engine.gpu.handover import CpuExperts, Mailbox
 from ktd.engine.messages import Residence
 from ktd.engine.seat import CPU, Seat
-from ktd.engine.spec import ModelSpec, MoeFfn, weights
+from ktd.engine.spec import MoeFfn, Stage, weights
 
 
 class CpuLayers:
     def __init__(
         self,
         machine: _core.Machine,
-        spec: ModelSpec,
+        stages: Sequence[Stage],
         gguf: Gguf,
         tensors: Sequence[Tensor],
         seats: Sequence[Seat],
@@ -28,7 +28,7 @@ class CpuLayers:
         """Read the weights of those whose seats are on the CPU."""
         self._layers = [
             stage
-            for stage, seat in zip(spec.stages, seats, strict=True)
+            for stage, seat in zip(stages, seats, strict=True)
             if isinstance(stage, MoeFfn) and seat.experts == CPU
         ]
         names = {weight.name for stage in self._layers for weight in weights(stage.experts)}

@@ -31,9 +31,10 @@ class Step:
     groups: tuple[Group, ...]  # every token is in one of them
     rows: Tensor  # [m] tokens whose logits are wanted
     kept: Tensor  # tokens whose states are wanted
+    given: Tensor | None  # [n, dim] states to go on from
 
 
-def step_on(device: torch.device, batch: Batch, page_tokens: int) -> Step:
+def step_on(device: torch.device, batch: Batch, page_tokens: int, given: NDArray[np.float32] | None = None) -> Step:
     """Shapes come from the batch alone: nothing is read back from the device."""
 
     def there(values: NDArray[np.integer]) -> Tensor:
@@ -47,6 +48,7 @@ def step_on(device: torch.device, batch: Batch, page_tokens: int) -> Step:
         groups=tuple(Group(*map(there, arrays)) for arrays in _groups(batch, page_tokens)),
         rows=there(batch.rows),
         kept=there(batch.kept),
+        given=None if given is None else torch.from_numpy(given).to(device, non_blocking=True),
     )
 
 

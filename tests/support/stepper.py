@@ -99,5 +99,5 @@ def seats(spec: ModelSpec, hybrid: bool) -> list[Seat]:
     aside = CPU if hybrid else TORCH_CPU
     return [
         Seat(aside if isinstance(stage, Embed) else TORCH_CPU, aside if isinstance(stage, MoeFfn) else None)
-        for stage in spec.stages
+        for stage in (*spec.stages, *spec.draft)
     ]
