@@ -1,5 +1,6 @@
 """Hugging Face: its own client lists, searches and builds addresses; `transfer.py` moves the bytes."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from yarl import URL
 
 from ktd.registry.errors import AccessDenied, HubRefused, HubUnreachable, NotAtHub
 from ktd.registry.sources.hub import Address, Found, HubFile, Listing, base_models
+from ktd.registry.sources.proxies import spare_own_addresses
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -49,8 +51,10 @@ class HuggingFace:
         ]
 
     def _api(self) -> "HfApi":
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it would ask huggingface.co who runs it, mirror or not
         from huggingface_hub import HfApi, get_session  # takes 0.3 s with all it needs
 
+        spare_own_addresses()
         client = get_session()  # one for the process; it would follow a redirect to anywhere
         hooks = client.event_hooks
         if _stay not in hooks["response"]:
@@ -73,7 +77,7 @@ class HuggingFace:
             raise NotAtHub(f"{subject} is no repository of {self.label}") from error
         except errors.HfHubHTTPError as error:
             raise _refusal(self.label, subject, error.response.status_code) from error
-        except (OSError, errors.OfflineModeIsEnabled) as error:
+        except (OSError, ImportError, errors.OfflineModeIsEnabled) as error:  # a kind of proxy may need a package
             raise HubUnreachable(f"{self.label} ({self.endpoint}) does not answer: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HubRefused(f"{self.label} ({self.endpoint}) gives an answer that is none: {error!r:.200}") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktd.registry.errors import AccessDenied, HubRefused, HubUnreachable, NotAtHub
 from ktd.registry.sources.hub import Address, Found, HubFile, Listing, base_models
+from ktd.registry.sources.proxies import spare_own_addresses
 
 if TYPE_CHECKING:
     from modelscope_hub import HubApi
@@ -73,6 +74,7 @@ class ModelScope:
     def _api(self) -> "HubApi":
         from modelscope_hub import HubApi, HubConfig
 
+        spare_own_addresses()
         # An empty token, unlike None, keeps the client from unpickling a stored login.
         config = HubConfig(
             endpoint=self.endpoint, token=self._token or "", config_dir=self._config, cache_dir=self._config / "cache"

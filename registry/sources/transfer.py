@@ -15,6 +15,7 @@ from yarl import URL
 from ktd.registry.errors import AccessDenied, HubRefused, NotAtHub
 from ktd.registry.sources.address import PublicResolver, check_redirect, headers_for, is_private_host, trusted_hosts
 from ktd.registry.sources.hub import SHA256, Address, HubFile
+from ktd.registry.sources.proxies import proxy_for
 
 MOST_REDIRECTS = 5
 LONGEST_WAIT = 120.0  # seconds of a Retry-After that are waited for
@@ -52,9 +53,7 @@ class Transfer:
         private = is_private_host(self._endpoint.host or "")
         connector = aiohttp.TCPConnector(resolver=None if private else PublicResolver(trusted), limit=0)
         self._led: dict[str, URL] = {}  # where an address led: a signed one serves many ranges
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
         await self._session.close()
@@ -98,7 +97,7 @@ class Transfer:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         for _ in range(MOST_REDIRECTS + 1):
             sent = headers_for(url, origin, headers)
-            async with self._session.get(url, headers=sent, allow_redirects=False) as reply:
+            async with self._session.get(url, headers=sent, allow_redirects=False, proxy=proxy_for(url)) as reply:
                 if reply.status in EXPIRED and address.url in self._led:
                     del self._led[address.url]
                     url = origin

@@ -81,7 +81,7 @@ def test_an_import_that_fails_says_why(ktd: CommandLine, daemon: FakeDaemon, tmp
     daemon.replies[IMPORT] = Reply({"status": "reading"}, {"error": "model.gguf: tensor data is cut short"})
     assert ktd("import", file).stderr == "reading\nError: model.gguf: tensor data is cut short\n"
     daemon.replies[IMPORT] = Reply({"status": "reading"})
-    assert ktd("import", file).stderr == "Error: the daemon ended before it was done\n"
+    assert ktd("import", file).stderr == "reading\nError: the daemon ended before it was done\n"
 
 
 @pytest.mark.usefixtures("local_key")

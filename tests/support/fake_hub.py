@@ -3,6 +3,7 @@ that files are redirected to. A test hangs faults on it and reads what was asked
 
 import asyncio
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Asked:
 class FakeHub:
     """`hub.url` is both hubs' endpoint. Use it as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
         self.repos: dict[str, Repo] = {}
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
@@ -63,6 +64,7 @@ class FakeHub:
         self.redirect: str | None = None  # where files are redirected to instead
         self.moved: str | None = None  # where questions about repositories are redirected to
         self.url = self.cdn = ""
+        self._certificate = certificate  # speaks https, then
         self.sent = 0  # bytes of files
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -106,8 +108,8 @@ class FakeHub:
         urls = []
         for runner in runners:
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            urls.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._certificate).start()
+            urls.append(f"http{'s' * bool(self._certificate)}://127.0.0.1:{runner.addresses[0][1]}")
         self.url, self.cdn = urls
         self._ready.set()
         await self._stop.wait()
