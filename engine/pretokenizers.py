@@ -37,7 +37,7 @@ def _words(digits: str, letter: str = r"\p{L}", mark: str = "") -> str:
 
 
 def _cased_words(digits: str, ending: str = "", swallowed: str = r"\r\n/", without: str = "") -> str:
-    """The split of o200k: words end where capitals begin again. `without` letters are split before."""
+    """The split of o200k: words end where capitals begin again. `without` narrows its letters."""
     first = rf"[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}{without}]"
     further = rf"[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}{without}]"
     lead = r"[^\r\n\p{L}\p{N}]?"
@@ -55,7 +55,7 @@ def _cased_words(digits: str, ending: str = "", swallowed: str = r"\r\n/", witho
 # Cased letters, but for scripts and symbols that the authors' Unicode tables did not count among them yet.
 _DEEPSEEK_LETTER = (
     "(?:(?!["
-    "\u0560-\u0588\u10c7\u10cd\u10d0-\u10fa\u10fd-\u10ff\u1c80-\u1c8a\u2cf2\u2cf3\u2d00-\u2d2d"
+    "\u0560-\u0588\u10c7\u10cd\u10d0-\u10fa\u10fd-\u10ff\u1c80-\u1c8a\u2d00-\u2d2d"
     "\ua790-\ua7dc\ua7f5-\ua7fa\uab30-\uab5a\uab60-\uab68"
     "\U00010570-\U000105bc\U00010d50-\U00010d85\U00016e40-\U00016e7f\U0001d400-\U0001d7cb\U0001df00-\U0001df2a"
     r"])[\p{Lu}\p{Ll}\p{Lt}])"
@@ -92,7 +92,7 @@ _QWEN35 = PreTokenizer((_words(r"\p{N}", r"[\p{L}\p{M}]", r"\p{M}"),), composes=
 _O200K = PreTokenizer((_cased_words(r"\p{N}{1,3}", f"{_CONTRACTIONS}?"),))
 _TEKKEN = PreTokenizer((_cased_words(r"\p{N}"),), ignore_merges=True, adds_bos=True)
 _KIMI_K2 = PreTokenizer(
-    (r"\p{Han}+", _cased_words(r"\p{N}{1,3}", f"{_CONTRACTIONS}?", r"\r\n", r"&&[^\p{Han}]")),
+    (r"\p{Han}+|" + _cased_words(r"\p{N}{1,3}", f"{_CONTRACTIONS}?", r"\r\n", r"&&[^\p{Han}]"),),
 )
 _GPT2 = PreTokenizer((r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",))
 _STARCODER = PreTokenizer((r"\p{N}", *_GPT2.splits))
