@@ -70,7 +70,8 @@ class Compiler:
             program = Program(source(family), "c++", options)
             code = program.compile("cubin", name_expressions=expressions, logs=log)
         except Exception as error:  # whatever its class: the text is what there is to tell
-            raise CompileError(f"{family}.cuh does not compile for {self.arch}:\n{error}\n{log.getvalue()}") from error
+            text = f"{family}.cuh does not compile for {self.arch}:\n{error}\n{log.getvalue()}"
+            raise CompileError(text.strip("\0 \n")) from error
         symbols = {kernel: symbol_of(code, qualified(kernel)) for kernel in kernels}
         return Image(bytes(code.code), symbols, facts(log.getvalue()))
 
