@@ -18,6 +18,12 @@ def arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def calls(name: str, text: str) -> list[ToolCall]:
+    """The call to a tool whose arguments the text begins with; none without a name, or when they are no object."""
+    given = arguments(text)
+    return [ToolCall(name, given)] if name and given is not None else []
+
+
 def values(text: str) -> Iterator[Any]:
     """The JSON values that the text begins with, one after the other."""
     text, at = text.strip(_BETWEEN), 0

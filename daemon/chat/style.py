@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from ktd.daemon.chat.format import CallFormat, Script, Tags
 from ktd.daemon.chat.formats import deepseek, glm, harmony, hermes, kimi, llama, mistral, qwen_coder
-from ktd.daemon.chat.harmony import HarmonySplitter
-from ktd.daemon.chat.splitter import Splitter, TagSplitter
+from ktd.daemon.chat.harmony_splitter import HarmonySplitter
+from ktd.daemon.chat.splitter import Splitter
+from ktd.daemon.chat.tag_splitter import TagSplitter
 from ktd.daemon.chat.toolbox import Toolbox
 
 THOUGHTS = (Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]"))

@@ -124,7 +124,7 @@ async def served(hub: FakeHub, start: Callable[..., Any]) -> Daemon:
     return started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon process with the real engine. It has to end well."""
     process = DaemonProcess(tmp_path_factory.mktemp("real") / "home")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import FakeEngine
 
 from ktd.daemon import values
 from ktd.daemon.access_log import AccessLogError
@@ -70,4 +71,4 @@ async def test_standard_error(start: Callable[..., Any], capsys: pytest.CaptureF
 def test_a_log_that_cannot_be_written(settings: Settings, registry: Registry, tmp_path: Path) -> None:
     chosen = Settings(home=settings.home, access_log=tmp_path / "none" / "access.log")
     with pytest.raises(AccessLogError, match="cannot be written: No such file"):
-        application(chosen, registry, None)  # type: ignore[arg-type]
+        application(chosen, registry, FakeEngine())

@@ -20,11 +20,8 @@ def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
     if not separator:
         return []
     if fenced := _FENCED.fullmatch(rest):
-        name, body = fenced["name"], fenced["arguments"]
-    else:
-        name, body = head.strip(), rest
-    arguments = call_json.arguments(body.removesuffix("```"))
-    return [ToolCall(name, arguments)] if name and arguments is not None else []
+        return call_json.calls(fenced["name"], fenced["arguments"].removesuffix("```"))
+    return call_json.calls(head.strip(), rest.removesuffix("```"))
 
 
 FENCED = CallFormat(

@@ -16,8 +16,8 @@ _ID = re.compile(r"\s*(?:functions\.)?(?P<name>[^\s:]+)(?::\d+)?\s*")
 
 def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
     head, separator, rest = text.partition(ARGUMENTS)
-    named, arguments = _ID.fullmatch(head), call_json.arguments(rest)
-    return [ToolCall(named["name"], arguments)] if separator and named and arguments is not None else []
+    named = _ID.fullmatch(head)
+    return call_json.calls(named["name"], rest) if separator and named else []
 
 
 def call_id(name: str, number: int) -> str:

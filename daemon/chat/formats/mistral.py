@@ -18,8 +18,7 @@ _ID_SIZE = 9  # the templates insist on it
 
 def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
     if named := _NAMED.fullmatch(text):
-        arguments = call_json.arguments(named["arguments"])
-        return [] if arguments is None else [ToolCall(named["name"], arguments)]
+        return call_json.calls(named["name"], named["arguments"])
     found = [call_json.call(value) for value in _items(text)]
     return [call for call in found if call]
 

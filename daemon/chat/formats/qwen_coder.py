@@ -24,8 +24,7 @@ def read(text: str, toolbox: Toolbox) -> list[ToolCall]:
         return []
     name, rest = named[1], text[named.end() :]
     if rest.startswith("{"):
-        arguments = call_json.arguments(rest)
-        return [] if arguments is None else [ToolCall(name, arguments)]
+        return call_json.calls(name, rest)
     parameters = {key.strip(): toolbox.typed(name, key.strip(), value) for key, value in _PARAMETER.findall(rest)}
     return [ToolCall(name, parameters)] if parameters or not rest.strip() else []
 

@@ -1,13 +1,10 @@
 """HarmonySplitter: reads answers that are messages with channels, as gpt-oss writes them."""
 
 import re
-from collections.abc import Callable, Sequence
 
 from ktd.daemon.chat import call_json
-from ktd.daemon.chat.chat import Piece, ToolCall
 from ktd.daemon.chat.formats.harmony import CALL, CHANNEL, END, MESSAGE, RETURN, START
-from ktd.daemon.chat.held import Held
-from ktd.daemon.chat.pieces import Out
+from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.toolbox import Toolbox
 
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
@@ -15,27 +12,16 @@ _HEADER = re.compile(r"<\|(?:start|channel)\|>")
 _THOUGHT = re.compile(r"<\|channel\|>\s*analysis\b")
 
 
-class HarmonySplitter:
+class HarmonySplitter(Splitter):
     """`prompt` is what the prompt says of the answer already: a header, or a header and the text behind it."""
 
     def __init__(self, prompt: str = "", toolbox: Toolbox | None = None) -> None:
+        super().__init__(self._between)
         self._toolbox = toolbox
-        self._held, self._out = Held(), Out()
         self._header = ""
-        self._state: Callable[[], bool] = self._between
         header, message, _ = prompt.rpartition(START)[2].rpartition(MESSAGE)
         if message:
             self._open(header)
-
-    def feed(self, text: str) -> Sequence[Piece]:
-        self._held.text += text
-        while self._state():
-            pass
-        return self._out.take()
-
-    def finish(self) -> Sequence[Piece]:
-        self._held.ended = True
-        return self.feed("")
 
     def _between(self) -> bool:
         """A message begins with its header. Text without one is content."""
@@ -70,11 +56,10 @@ class HarmonySplitter:
         if (found := self._held.whole(END, RETURN, CALL, START, CHANNEL)) is None:
             return False
         text, tag = found
-        named, arguments = _RECIPIENT.search(self._header), call_json.arguments(text)
-        if named and arguments is not None:
-            self._out.calls([ToolCall(named[1], arguments)])
-        else:
-            self._out.content(text)
+        named = _RECIPIENT.search(self._header)
+        calls = call_json.calls(named[1], text) if named else []
+        self._out.calls(calls)
+        self._out.content("" if calls else text)
         return self._behind(tag)
 
     def _behind(self, tag: str | None) -> bool:
