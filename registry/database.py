@@ -1,9 +1,11 @@
 """Database: short sessions over SQLite in WAL mode (or what `KTD_DATABASE_URL` names)."""
 
 import fcntl
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -33,6 +35,8 @@ class Database:
             self._writer = self._engine.execution_options(writes=True)
         with _alone(home), _explained(self._label):
             self._migrate()
+        self._watch = None if url else _watch(self._label)
+        self._watching = Lock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -45,7 +49,19 @@ class Database:
         with _explained(self._label), Session(self._writer) as session, session.begin():
             yield session
 
+    def version(self) -> int | None:
+        """Another one after every change, by whatever process; None when the database does not tell. It never waits."""
+        with self._watching, _explained(self._label):
+            if self._watch is None:
+                return None
+            (version,) = self._watch.execute("PRAGMA data_version").fetchone()
+            return int(version)
+
     def close(self) -> None:
+        with self._watching:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
         self._engine.dispose()
 
     def _migrate(self) -> None:
@@ -64,6 +80,11 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _watch(path: str) -> sqlite3.Connection:
+    """A connection that changes nothing: what others do shows in its data_version."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 def _prepare(connection: Any, record: object) -> None:
@@ -89,6 +110,6 @@ def _alone(home: Path) -> Iterator[None]:
 def _explained(label: str) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
+    except (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError) as error:
         reason = getattr(error, "orig", None) or error
         raise DatabaseError(f"the registry's database ({label}) failed: {reason}") from error

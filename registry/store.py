@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from ktd.registry.demo import DEMO, DEMO_MARK, demo_folder
 from ktd.registry.details import capabilities
 from ktd.registry.errors import DatabaseError, FileGone, ModelBroken, ModelNotFound
 from ktd.registry.ledger import Ledger
+from ktd.registry.memo import Memo
 from ktd.registry.names import ModelName
 from ktd.registry.prune import prune
 from ktd.registry.pulls.journal import WANTED, Journal
@@ -26,6 +28,8 @@ from ktd.registry.tables import STORED, Blob, Bundle, Download, Mark, Model, Mod
 
 Name = str | ModelName
 
+LIST = "list"  # of all models, in the memo
+
 
 class Registry:
     """What models exist. Every method raises `RegistryError`s only."""
@@ -36,6 +40,7 @@ class Registry:
         self.supported = supported
         self.blobs = blobs
         self.journal = Journal(database)
+        self._memo = Memo(database.version)
 
     @classmethod
     def open(cls, home: Path, database_url: str | None = None, supported: Supported = ANYTHING) -> "Registry":
@@ -61,8 +66,12 @@ class Registry:
 
     def list(self) -> Sequence[ModelRecord]:
         """All models, newest first."""
-        with self._database.read() as session:
-            return all_records(session, self.blobs)
+        return self._memo.recall(LIST, self._list)
+
+    def listed(self) -> Sequence[ModelRecord] | None:
+        """`list` without waiting for anything; None when the models have changed since that was asked."""
+        found: Sequence[ModelRecord] | None = self._memo.known(LIST)
+        return found
 
     def find(self, name: Name) -> ModelRecord:
         """Raises `InvalidName`, `ModelNotFound`."""
@@ -71,10 +80,8 @@ class Registry:
 
     def present(self, name: Name) -> ModelRecord:
         """`find`, and proof that the files are as they were registered; raises `FileGone`, `FileChanged` too."""
-        with self._database.read() as session:
-            row = Ledger(session, self.blobs).get(_parsed(name))
-            record = record_of(row, self.blobs)
-            references = [reference_of(file.blob, self.blobs) for file in row.files]
+        target = _parsed(name)
+        record, references = self._memo.recall(target, partial(self._with_files, target))
         for reference in references:
             reference.check()
         return record
@@ -252,6 +259,15 @@ class Registry:
             row = Ledger(session, self.blobs).find(DEMO)
             mark = session.get(Mark, DEMO_MARK)
             return (row and row.digest) == (mark and mark.value)
+
+    def _list(self) -> Sequence[ModelRecord]:
+        with self._database.read() as session:
+            return all_records(session, self.blobs)
+
+    def _with_files(self, name: ModelName) -> tuple[ModelRecord, Sequence[Reference]]:
+        with self._database.read() as session:
+            row = Ledger(session, self.blobs).get(name)
+            return record_of(row, self.blobs), [reference_of(file.blob, self.blobs) for file in row.files]
 
     def _fingerprints(
         self, files: Sequence[Path], progress: Progress | None = None, cancelled: Cancelled | None = None
