@@ -9,12 +9,13 @@ from aiohttp import hdrs, web
 from ktd.daemon import keys, replies
 from ktd.daemon.access import Access
 from ktd.daemon.access_log import AccessLog
+from ktd.daemon.bodies import Bodies
 from ktd.daemon.chat.admission import Admission
 from ktd.daemon.chat.answer import Answerer
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chores import Chores
-from ktd.daemon.door import LONGEST_BODY, arrival, welcome
+from ktd.daemon.door import welcome
 from ktd.daemon.embedder import Embedder
 from ktd.daemon.engine_port import Engine
 from ktd.daemon.guards import Guard
@@ -105,10 +106,10 @@ def application(
     """Closes its workers when it is cleaned up; the registry stays the caller's. `first` is loaded at once, to stay."""
     guard, local_key = Guard(settings), LocalKey(settings.home)
     access = Access(settings, local_key)
-    middlewares = [welcome, guard.middleware(), replies.errors, access.middleware(), arrival]
+    middlewares = [welcome, guard.middleware(), replies.errors, access.middleware(), Bodies().middleware()]
     if settings.access_log is not None:
         middlewares.insert(1, AccessLog(settings.access_log).middleware())
-    app = web.Application(middlewares=middlewares, client_max_size=LONGEST_BODY)
+    app = web.Application(middlewares=middlewares)
     host, renderer = ModelHost(engine, settings), Renderer()
     metrics = Metrics(host)
     app[keys.SETTINGS] = settings

@@ -11,14 +11,9 @@ from contextlib import contextmanager
 from aiohttp import ClientConnectionResetError, StreamReader, web
 from aiohttp.typedefs import Handler
 
-from ktd.daemon.errors import TooSlow
-
 HEAD_SECONDS = 20.0  # from a connection's beginning to the end of its first request's headers
 IDLE_SECONDS = 75.0  # from one answer to the end of the next request's headers
-BODY_SECONDS = 120.0  # for the body of a request
 SILENCE_SECONDS = 60.0  # without a byte of an upload, or of an answer that is to be taken
-LONGEST_BODY = 64 << 20  # bytes
-UPLOADS = "/api/blobs/"  # as long as they go on
 FULL = b'{"error":"server busy, please try again.  too many connections"}'
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -138,33 +133,11 @@ class Door(asyncio.Protocol):
 @web.middleware
 async def welcome(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tells the door that its client has said what it wants."""
-    _door(request).welcome()
+    door_of(request).welcome()
     return await handler(request)
 
 
-@web.middleware
-async def arrival(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Has the whole body come before its handler begins, in time and of bearable length; uploads come as they come.
-
-    Raises TooSlow or HTTPRequestEntityTooLarge.
-    """
-    if not request.can_read_body or request.match_info.http_exception is not None:  # no such route
-        return await handler(request)
-    if request.path.startswith(UPLOADS):
-        with _door(request).listening(request.content):
-            return await handler(request)
-    length = request.content_length or 0
-    if length > LONGEST_BODY:
-        raise web.HTTPRequestEntityTooLarge(LONGEST_BODY, length)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            await request.read()
-    except TimeoutError:
-        raise TooSlow from None
-    return await handler(request)
-
-
-def _door(request: web.Request) -> Door:
+def door_of(request: web.Request) -> Door:
     """Raises ClientConnectionResetError when the client has gone."""
     if request.transport is None:
         raise ClientConnectionResetError("the client has gone")

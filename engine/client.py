@@ -9,15 +9,15 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 import msgspec
 
-from ktd.engine import frames
+from ktd.engine.channel import Channel
 from ktd.engine.errors import EngineError, JobFailed, LoadRefused, WorkerDied
+from ktd.engine.frames import HEADER, FrameError, encode
 from ktd.engine.graphics import graphics_cards
+from ktd.engine.inbox import Inbox
 from ktd.engine.memory import available_memory
 from ktd.engine.messages import (
     Cancel,
@@ -59,9 +59,10 @@ __all__ = [
 ARCHITECTURES = tuple(SUPPORTED)
 PRETOKENIZERS = tuple(PRE_TOKENIZERS)
 
-Reply = Delta | Done | Tokens | Text | Embeddings | Failed
 Request = Job | Tokenize | Detokenize | Embed
-Asked = TypeVar("Asked", bound=Request)
+
+MORE = (Delta, LoadProgress, Loaded)  # what is not the last of its request
+LOADING = 0  # stands for the id of the load, which has none
 
 OUTPUT_KEPT = 4096  # bytes of a worker's last words
 EXIT_WAIT = 5.0  # seconds between the end of a worker's socket and its exit, before it is killed
@@ -78,7 +79,8 @@ class EngineClient:
 
         Raises LoadRefused or WorkerDied.
         """
-        worker = await _spawn()
+        worker = WorkerHandle()
+        await worker.spawn()
         try:
             await worker.start(load, progress)
         except BaseException:
@@ -91,21 +93,15 @@ class WorkerHandle:
     """A worker process with a loaded model. `close` it, or it lives until the daemon ends."""
 
     loaded: Loaded
+    _process: asyncio.subprocess.Process
+    _end: asyncio.Task[None]
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._output = _Output(process)
-        self._receiver: asyncio.Task[None] | None = None
-        self._asked: dict[int, asyncio.Queue[Reply | None]] = {}
-        self._last_id = 0
+    def __init__(self) -> None:
+        self._channel = Channel(_FROM_WORKER, self._take, self._lost)
+        self._inboxes: dict[int, Inbox] = {}  # by the ids of requests
+        self._last_id = LOADING
         self._death: str | None = None
+        self._silent = asyncio.Event()  # nothing more will come
 
     @property
     def pid(self) -> int:
@@ -115,20 +111,39 @@ class WorkerHandle:
     def alive(self) -> bool:
         return self._death is None
 
+    async def spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await self._channel.open(ours)
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "ktd.engine.worker", str(theirs.fileno())),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    process_group=0,  # Ctrl-C is for the daemon, which then ends its workers in order
+                )
+            except BaseException:
+                self._channel.close()
+                raise
+        self._end = asyncio.create_task(self._bury(_Output(self._process)))
+
     async def start(self, load: Load, progress: Callable[[LoadProgress], None]) -> None:
-        await self._send(load)
-        while True:
-            match await self._next():
-                case LoadProgress() as step:
-                    progress(step)
-                case Refused(kind, message, short):
-                    raise LoadRefused(kind, message, short)
-                case Loaded() as loaded:
-                    self.loaded = loaded
-                    self._receiver = asyncio.create_task(self._receive())
-                    return
-                case _:
-                    raise WorkerDied(await self._end())
+        inbox = self._inboxes[LOADING] = Inbox()
+        self._channel.send(load)
+        while records := await inbox.take():
+            for record in records:
+                match record:
+                    case LoadProgress():
+                        progress(record)
+                    case Refused(kind, message, short):
+                        raise LoadRefused(kind, message, short)
+                    case Loaded():
+                        self.loaded = record
+                        del self._inboxes[LOADING]
+                        return
+        raise WorkerDied(self._death)
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta | Done, None]:
         """The answer as it grows, then Done. Closing the generator cancels the job.
@@ -136,25 +151,27 @@ class WorkerHandle:
         Raises JobFailed or WorkerDied.
         """
         job = Job(self._next_id(), prompt, sampling)
+        inbox = self._ask(job)
         try:
-            async with aclosing(self._replies(job)) as replies:
-                async for record in replies:
-                    if isinstance(record, Delta | Done):
+            while True:
+                for record in await self._read(inbox):
+                    if isinstance(record, Delta):
                         yield record
+                    elif isinstance(record, Done):
+                        yield record
+                        return
         finally:
             self._forget(job.id)
 
     async def tokenize(self, prompt: Prompt, bos: bool = True) -> tuple[int, ...]:
         """The tokens that a prompt is read as. Raises JobFailed or WorkerDied."""
-        async with aclosing(self._replies(Tokenize(self._next_id(), prompt, bos))) as replies:
-            record = await anext(replies)
+        record = await self._answer(Tokenize(self._next_id(), prompt, bos))
         assert isinstance(record, Tokens)
         return record.tokens
 
     async def detokenize(self, tokens: tuple[int, ...]) -> str:
         """The text of tokens, special ones included. Raises JobFailed or WorkerDied."""
-        async with aclosing(self._replies(Detokenize(self._next_id(), tokens))) as replies:
-            record = await anext(replies)
+        record = await self._answer(Detokenize(self._next_id(), tokens))
         assert isinstance(record, Text)
         return record.text
 
@@ -163,12 +180,7 @@ class WorkerHandle:
 
         Raises JobFailed or WorkerDied.
         """
-        request = Embed(self._next_id(), tuple(prompts), truncate, context)
-        try:
-            async with aclosing(self._replies(request)) as replies:
-                record = await anext(replies)
-        finally:
-            self._forget(request.id)
+        record = await self._answer(Embed(self._next_id(), tuple(prompts), truncate, context))
         assert isinstance(record, Embeddings)
         return record
 
@@ -178,86 +190,79 @@ class WorkerHandle:
             self._death = "the model was unloaded"
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        if self._receiver is None:
-            await self._end()
-        else:
-            await self._receiver
-
-    def _forget(self, id: int) -> None:
-        """A request that nobody waits for any more; its worker may still be at it."""
-        if self._asked.pop(id, None) is not None and self.alive:
-            self._writer.write(frames.encode(Cancel(id)))
+        await asyncio.shield(self._end)
 
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    async def _replies(self, request: Request) -> AsyncGenerator[Reply, None]:
-        """What the worker says to one request. Raises JobFailed or WorkerDied."""
+    def _ask(self, request: Request) -> Inbox:
+        """Where its answer will come. Raises JobFailed or WorkerDied."""
         if self._death is not None:
             raise WorkerDied(self._death)
-        checked = _checked(request)
-        records = self._asked[request.id] = asyncio.Queue()
-        await self._send(checked)
-        while (record := await records.get()) is not None:
-            if isinstance(record, Failed):
-                raise JobFailed(record.kind, record.message)
-            yield record
-            if not isinstance(record, Delta):
-                return
-        raise WorkerDied(self._death)
+        data = _checked(request)
+        inbox = self._inboxes[request.id] = Inbox()
+        self._channel.write(data)
+        return inbox
 
-    async def _send(self, record: Load | Request) -> None:
+    async def _read(self, inbox: Inbox) -> Sequence[FromWorker]:
+        """What has come since the last time. Raises JobFailed or WorkerDied."""
+        records = await inbox.take()
+        if not records:
+            raise WorkerDied(self._death)
+        if isinstance(last := records[-1], Failed):
+            raise JobFailed(last.kind, last.message)
+        return records
+
+    async def _answer(self, request: Request) -> FromWorker:
+        """What the worker says to a request that it answers with one record. Raises JobFailed or WorkerDied."""
+        inbox = self._ask(request)
         try:
-            self._writer.write(frames.encode(record))
-            await self._writer.drain()
-        except frames.FrameError as error:
-            raise JobFailed("bad_request", str(error)) from error
-        except OSError:
-            pass  # the worker is gone: the receiver learns it too, and says more
+            (record,) = await self._read(inbox)
+        finally:
+            self._forget(request.id)
+        return record
 
-    async def _receive(self) -> None:
-        """Hand every record to its job until the worker ends, then tell all jobs."""
-        while isinstance(record := await self._next(), Reply):
-            if (queue := self._asked.get(record.id)) is not None:
-                queue.put_nowait(record)
-                if not isinstance(record, Delta):
-                    del self._asked[record.id]
-        await self._end()
-        for queue in self._asked.values():
-            queue.put_nowait(None)
+    def _forget(self, id: int) -> None:
+        """A request that nobody waits for any more; its worker may still be at it."""
+        if self._inboxes.pop(id, None) is not None and self.alive:
+            self._channel.send(Cancel(id))
 
-    async def _next(self) -> FromWorker | None:
-        try:
-            return await frames.read(self._reader, _FROM_WORKER)
-        except frames.FrameError as error:
-            _log.error("worker %d: %s", self.pid, error)
-        except OSError as error:
-            _log.info("worker %d: %s", self.pid, error)
-        return None
+    def _take(self, record: FromWorker) -> None:
+        id: int = getattr(record, "id", LOADING)
+        if (inbox := self._inboxes.get(id)) is not None:
+            inbox.put(record)
+            if not isinstance(record, MORE):
+                del self._inboxes[id]
 
-    async def _end(self) -> str:
-        """Wait for the process to end, and say how it did."""
-        self._writer.close()
+    def _lost(self, error: Exception | None) -> None:
+        if error is not None:
+            _log.log(logging.ERROR if isinstance(error, FrameError) else logging.INFO, "an engine worker: %s", error)
+        self._silent.set()
+
+    async def _bury(self, output: "_Output") -> None:
+        """Wait for the end, and tell all who still wait for an answer how it came."""
+        await self._silent.wait()
         try:
             code = await asyncio.wait_for(self._process.wait(), EXIT_WAIT)
         except TimeoutError:
             self._process.kill()
             code = await self._process.wait()
-        output = await self._output.rest()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        said = await output.rest()
         if self._death is None:
-            self._death = f"the engine worker {_ending(code)}" + (f"; it last wrote: {output}" if output else "")
-        return self._death
+            self._death = f"the engine worker {_ending(code)}" + (f"; it last wrote: {said}" if said else "")
+        for inbox in self._inboxes.values():
+            inbox.end()
 
 
-def _checked(request: Asked) -> Asked:
-    """A record is not checked when it is made, and a bad one must not reach the worker. Raises JobFailed."""
+def _checked(request: Request) -> bytes:
+    """Its frame. A record is not checked when it is made, and a bad one must not reach the worker. Raises JobFailed."""
     try:
-        return msgspec.msgpack.decode(msgspec.msgpack.encode(request), type=type(request))
-    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
+        data = encode(request)
+        msgspec.msgpack.decode(memoryview(data)[HEADER:], type=type(request))
+    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError, FrameError) as error:
         raise JobFailed("bad_request", str(error)) from error
+    return data
 
 
 class _Output:
@@ -279,25 +284,6 @@ class _Output:
         while piece := await self._stream.read(OUTPUT_KEPT):
             _log.info("worker %d: %s", self._pid, piece.decode(errors="replace").rstrip())
             self._kept = (self._kept + piece)[-OUTPUT_KEPT:]
-
-
-async def _spawn() -> WorkerHandle:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "ktd.engine.worker", str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                process_group=0,  # Ctrl-C is for the daemon, which then ends its workers in order
-            )
-        except BaseException:
-            writer.close()
-            raise
-    return WorkerHandle(process, reader, writer)
 
 
 def _ending(code: int) -> str:

@@ -15,12 +15,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 import msgspec
 
-from ktd.engine import frames
+from ktd.engine.channel import Channel
 from ktd.engine.errors import LoadRefused
+from ktd.engine.frames import encode
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import open_model
 from ktd.engine.messages import (
@@ -96,39 +96,41 @@ def _begun(jobs: Jobs, request: Request) -> Sequence[FromWorker]:
 
 
 class Link:
-    """The socket to the daemon. Any thread may send."""
+    """The socket to the daemon: the first record is what to load, all others are requests. Any thread may send."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self) -> None:
+        self._channel = Channel(_TO_WORKER, self._take, self._ended)
         self._loop = asyncio.get_running_loop()
+        self._engine: Engine | None = None
+
+    async def open(self, end: socket.socket) -> None:
+        await self._channel.open(end)
 
     def send(self, *records: FromWorker) -> None:
         if records:
-            data = b"".join(frames.encode(record) for record in records)
-            self._loop.call_soon_threadsafe(self._writer.write, data)
+            self._loop.call_soon_threadsafe(self._channel.write, b"".join(map(encode, records)))
 
     def send_last(self, record: FromWorker) -> None:
         """Send, then close: the daemon's end of the socket ends the process."""
         self.send(record)
-        self._loop.call_soon_threadsafe(self._writer.close)
+        self._loop.call_soon_threadsafe(self._channel.close)
 
-    async def receive(self) -> ToWorker | None:
-        with contextlib.suppress(ConnectionError):
-            return await frames.read(self._reader, _TO_WORKER)
-        return None
+    def _take(self, record: ToWorker) -> None:
+        match record:
+            case Load():
+                self._engine = Engine(record, self)
+                self._engine.start()
+            case _ if self._engine is not None:
+                self._engine.post(record)
+
+    def _ended(self, error: Exception | None) -> None:
+        os._exit(0)  # at once: the engine thread may be deep in a step
 
 
-async def serve(fd: int) -> NoReturn:
-    """Serve the daemon on the other end of the socket until it is gone."""
-    link = Link(*await asyncio.open_unix_connection(sock=socket.socket(fileno=fd)))
-    load = await link.receive()
-    if isinstance(load, Load):
-        engine = Engine(load, link)
-        engine.start()
-        while isinstance(request := await link.receive(), Request):
-            engine.post(request)
-    os._exit(0)  # at once: the engine thread may be deep in a step
+async def serve(fd: int) -> None:
+    """Serve the daemon on the other end of the socket until it is gone, which ends the process."""
+    await Link().open(socket.socket(fileno=fd))
+    await asyncio.Event().wait()
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
+from msgspec import structs
+
 from ktd.daemon.chat.chat import Ask, Chat, Fill, Piece, Raw, Terms
 from ktd.daemon.chat.ending import Ending, Tally
 from ktd.daemon.chat.framing import Framings
 from ktd.daemon.chat.prompt import Framed, framed
 from ktd.daemon.chat.renderer import Renderer
-from ktd.daemon.chat.splitter import TagSplitter
+from ktd.daemon.chat.tag_splitter import TagSplitter
 from ktd.daemon.chat.truncation import shortened
 from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import NotSupported, TemplateFailed
@@ -118,7 +120,7 @@ def _kept(piece: Piece, ask: Ask, called: bool) -> Piece:
     """The piece without the calls that are too many."""
     if not piece.calls or not isinstance(ask, Chat) or not ask.one_call:
         return piece
-    return replace(piece, calls=() if called else piece.calls[:1])
+    return structs.replace(piece, calls=() if called else piece.calls[:1])
 
 
 def _plain(prompt: Prompt) -> Framed:
@@ -137,7 +139,7 @@ async def _pieces(worker: Worker, frame: Framed, terms: Terms) -> AsyncGenerator
             else:
                 pieces = frame.splitter.finish()
             for piece in pieces:
-                yield replace(piece, tokens=tokens, logprobs=logprobs)
+                yield structs.replace(piece, tokens=tokens, logprobs=logprobs)
                 tokens, logprobs = 0, ()
             if isinstance(item, Done):
                 if logprobs:

@@ -41,5 +41,7 @@ class Held:
 def _overlap(text: str, tags: tuple[str, ...]) -> int:
     """How many characters at the end of the text may be the beginning of a tag."""
     longest = max(map(len, tags), default=1) - 1
+    if not longest or not any(tag[0] in text[-longest:] for tag in tags):
+        return 0
     sizes = range(min(longest, len(text)), 0, -1)
     return next((size for size in sizes if any(tag.startswith(text[-size:]) for tag in tags)), 0)

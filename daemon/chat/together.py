@@ -10,6 +10,11 @@ T = TypeVar("T")
 
 async def together(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[tuple[int, T], None]:
     """The items of all streams as they come, each with the number of its stream. What one raises ends them all."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as items:
+            async for each in items:
+                yield 0, each
+        return
     found: asyncio.Queue[tuple[int, T] | Exception | None] = asyncio.Queue(1)  # no faster than they are taken
     tasks = [asyncio.create_task(_forward(index, stream, found)) for index, stream in enumerate(streams)]
     running = len(tasks)

@@ -6,21 +6,20 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.admission import require_answers
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.find import present
-from ktd.daemon.streams import ndjson, stream
+from ktd.daemon.streams import Form, ndjson, stream
 from ktd.daemon.wire import from_ollama, ollama, to_ollama
 from ktd.daemon.wire.decode import decode
 
-FORM = ndjson(replies.ollama_error)
-
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), ollama.ChatRequest)
+    body = decode(body_of(request), ollama.ChatRequest)
     from_ollama.refuse_broken(body)
     if not body.model:
         raise BadRequest("model is required")
@@ -42,9 +41,13 @@ async def chat(request: web.Request) -> web.StreamResponse:
         return replies.json(to_ollama.chat_debug(body.model, await answerer.rendered(record, ask, conditions)))
     answer = answerer.answer(record, ask, conditions)
     if body.stream:
-        return await stream(request, _lines(body.model, answer), FORM)
+        return await stream(request, _lines(body.model, answer), _form(body.model))
     piece, ending = await whole(answer)
     return replies.json(to_ollama.chat_end(body.model, ending, piece))
+
+
+def _form(model: str) -> Form:
+    return ndjson(replies.ollama_error, lambda: to_ollama.chat_line(model, to_ollama.NOTHING))
 
 
 async def _lines(model: str, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[ollama.ChatAnswer, None]:

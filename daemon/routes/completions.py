@@ -6,6 +6,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.admission import require_answers
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
@@ -24,7 +25,7 @@ FORM = events(replies.openai_error)
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), wire.Request)
+    body = decode(body_of(request), wire.Request)
     if not body.model:
         raise BadRequest("model is required")
     asks = [ask for ask in wire.asks(body) for _ in range(body.n)]

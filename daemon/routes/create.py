@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.go.render import flaw
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
@@ -30,7 +31,7 @@ NO_DIGEST = "0" * 19  # clients of Ollama's draw a bar for lines with a digest, 
 
 
 async def make(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), pulls.CreateRequest)
+    body = decode(body_of(request), pulls.CreateRequest)
     lines = _lines(request.app, _wish(request.app, _unfolded(body)))
     if body.stream:
         return await stream(request, lines, FORM)

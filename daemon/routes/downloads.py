@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 from ktd.daemon import keys, replies, values
+from ktd.daemon.bodies import body_of
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.wire import pulls, to_ollama
 from ktd.daemon.wire.decode import decode
@@ -25,7 +26,7 @@ async def unfinished(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    body = decode(await request.read(), pulls.DownloadRequest)
+    body = decode(body_of(request), pulls.DownloadRequest)
     running = request.app[keys.PULLS]
     if body.action == LIMIT:
         _limit(running.limits, body)

@@ -6,6 +6,7 @@ import json
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.options import terms, whole_number
 from ktd.daemon.embedder import floats
 from ktd.daemon.errors import BadRequest, ModelMissing
@@ -19,7 +20,7 @@ FORMATS = ("float", "base64")
 
 
 async def embed(request: web.Request) -> web.Response:
-    body = decode(await request.read(), wire.EmbedRequest)
+    body = decode(body_of(request), wire.EmbedRequest)
     texts = wire.texts(body.input)
     keep_alive = from_ollama.keep_alive(body.keep_alive)
     if not body.model:
@@ -33,7 +34,7 @@ async def embed(request: web.Request) -> web.Response:
 
 async def old_embeddings(request: web.Request) -> web.Response:
     """One vector, as long as the model makes it."""
-    body = decode(await request.read(), wire.OldRequest)
+    body = decode(body_of(request), wire.OldRequest)
     keep_alive = from_ollama.keep_alive(body.keep_alive)
     if not body.model:
         raise BadRequest("model is required")
@@ -45,7 +46,7 @@ async def old_embeddings(request: web.Request) -> web.Response:
 
 
 async def openai_embeddings(request: web.Request) -> web.Response:
-    body = decode(await request.read(), wire.OpenAIRequest)
+    body = decode(body_of(request), wire.OpenAIRequest)
     if not body.model:
         raise BadRequest("model is required")
     if body.encoding_format not in FORMATS:

@@ -6,21 +6,20 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.admission import require_answers
 from ktd.daemon.chat.chat import Chat, Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import ModelMissing
 from ktd.daemon.routes.find import present
-from ktd.daemon.streams import ndjson, stream
+from ktd.daemon.streams import Form, ndjson, stream
 from ktd.daemon.wire import from_ollama, ollama, to_ollama
 from ktd.daemon.wire.decode import decode
 
-FORM = ndjson(replies.ollama_error)
-
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), ollama.GenerateRequest)
+    body = decode(body_of(request), ollama.GenerateRequest)
     from_ollama.refuse_broken(body)
     if not body.model:
         raise ModelMissing("model '' not found")
@@ -45,9 +44,13 @@ async def generate(request: web.Request) -> web.StreamResponse:
         return replies.json(to_ollama.generate_debug(body.model, await answerer.rendered(record, ask, conditions)))
     answer = answerer.answer(record, ask, conditions)
     if body.stream:
-        return await stream(request, _lines(body.model, body.raw, answer), FORM)
+        return await stream(request, _lines(body.model, body.raw, answer), _form(body.model))
     piece, ending = await whole(answer)
     return replies.json(to_ollama.generate_end(body.model, ending, body.raw, piece))
+
+
+def _form(model: str) -> Form:
+    return ndjson(replies.ollama_error, lambda: to_ollama.generate_line(model, to_ollama.NOTHING))
 
 
 async def _lines(

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
 from ktd.daemon.access import LOCAL_KEY_HEADER
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chores import Cancelled, Chores, Tell, Work
 from ktd.daemon.errors import BadRequest, Forbidden
 from ktd.daemon.routes.find import present
@@ -27,7 +28,7 @@ FORM = ndjson(replies.ollama_error)
 
 async def import_model(request: web.Request) -> web.StreamResponse:
     _require_same_user(request)
-    body = decode(await request.read(), ollama.ImportRequest)
+    body = decode(body_of(request), ollama.ImportRequest)
     work = _work(request.app[keys.REGISTRY], body)
     return await stream(request, _lines(request.app[keys.IMPORTS], work), FORM)
 

@@ -9,35 +9,34 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.chat import Chat, Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import terms
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
-from ktd.daemon.pulse import pulsed
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import Event, named_events, stream
 from ktd.daemon.wire import anthropic, from_anthropic, from_openai, to_anthropic
 from ktd.daemon.wire.decode import decode
 from ktd.registry.record import ModelRecord
 
-FORM = named_events(replies.anthropic_error)
-
 
 async def messages(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), anthropic.Request)
+    body = decode(body_of(request), anthropic.Request)
     options = from_anthropic.options(body)
     record, ask = await _asked(request.app, body)
     schema = from_anthropic.schema(body.output_config)
     conditions = terms(from_openai.USUAL, record.parameters, options, schema=schema)
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     if body.stream:
-        return await stream(request, _events(body.model, answer), FORM)
+        reply = to_anthropic.Events(body.model)
+        return await stream(request, _events(reply, answer), named_events(replies.anthropic_error, reply.pulse))
     return replies.json(to_anthropic.message(body.model, *await whole(answer)))
 
 
 async def count(request: web.Request) -> web.Response:
-    body = decode(await request.read(), anthropic.CountRequest)
+    body = decode(body_of(request), anthropic.CountRequest)
     record, ask = await _asked(request.app, body)
     tokens = await request.app[keys.ANSWERER].count(record, ask, terms(record.parameters))
     return replies.json(anthropic.TokenCount(tokens))
@@ -51,16 +50,12 @@ async def _asked(app: web.Application, body: anthropic.CountRequest) -> tuple[Mo
     return record, app[keys.ADMISSION].admit(record, ask, body.model)
 
 
-async def _events(model: str, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[Event, None]:
-    """The reply begins with the first word, or the first ping: until then a failure can have its own status."""
-    events, opened = to_anthropic.Events(model), False
-    async with aclosing(pulsed(answer)) as items:
-        async for item in items:
-            if not opened:
-                opened = True
-                yield events.opening()
-            if item is None:
-                yield anthropic.Ping()
-                continue
-            for event in events.closing(item) if isinstance(item, Ending) else events.of(item):
+async def _events(
+    reply: to_anthropic.Events, answer: AsyncGenerator[Piece | Ending, None]
+) -> AsyncGenerator[Event, None]:
+    async with aclosing(answer):
+        async for item in answer:
+            for event in reply.opening():
+                yield event
+            for event in reply.closing(item) if isinstance(item, Ending) else reply.of(item):
                 yield event

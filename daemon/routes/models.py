@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.errors import BadRequest, ModelMissing
 from ktd.daemon.wire import ollama, to_ollama
 from ktd.daemon.wire.decode import decode
@@ -19,7 +20,10 @@ COPILOT = "GitHubCopilotChat/"  # it shows a model by its base name, where sever
 
 
 async def tags(request: web.Request) -> web.Response:
-    records = await asyncio.to_thread(request.app[keys.REGISTRY].list)
+    registry = request.app[keys.REGISTRY]
+    records = registry.listed()
+    if records is None:
+        records = await asyncio.to_thread(registry.list)
     return replies.json({"models": [to_ollama.model(record) for record in records]})
 
 
@@ -30,7 +34,7 @@ async def loaded(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    body = decode(await request.read(), ollama.NameRequest)
+    body = decode(body_of(request), ollama.NameRequest)
     name = body.model or body.name
     if not name:
         raise BadRequest("model is required")
@@ -41,7 +45,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def copy(request: web.Request) -> web.Response:
-    body = decode(await request.read(), ollama.CopyRequest)
+    body = decode(body_of(request), ollama.CopyRequest)
     registry = request.app[keys.REGISTRY]
     try:
         await asyncio.to_thread(registry.find, body.source)
@@ -57,7 +61,7 @@ async def copy(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    body = decode(await request.read(), ollama.NameRequest)
+    body = decode(body_of(request), ollama.NameRequest)
     name = body.model or body.name
     try:
         record = await asyncio.to_thread(_delete, request.app[keys.REGISTRY], name)

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import several, terms
@@ -22,7 +23,7 @@ FORM = events(replies.openai_error)
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), openai.ChatRequest)
+    body = decode(body_of(request), openai.ChatRequest)
     if not body.model:
         raise BadRequest("model is required")
     count = from_openai.choices(body)

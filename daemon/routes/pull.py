@@ -6,6 +6,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.errors import BadRequest, Failure, PullFailed
 from ktd.daemon.streams import ndjson, stream
 from ktd.daemon.wire import pulls
@@ -23,7 +24,7 @@ PUSH = Failure(501, "ktd does not push models: use the hub's own tool (hf upload
 
 
 async def pull(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), pulls.PullRequest)
+    body = decode(body_of(request), pulls.PullRequest)
     lines = pull_lines(request.app, wanted(body))
     if body.stream:
         return await stream(request, lines, FORM)

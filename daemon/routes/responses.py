@@ -6,12 +6,12 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.chat import Piece
 from ktd.daemon.chat.ending import Ending
 from ktd.daemon.chat.options import terms
 from ktd.daemon.chat.whole import whole
 from ktd.daemon.errors import BadRequest
-from ktd.daemon.pulse import pulsed
 from ktd.daemon.routes.find import present
 from ktd.daemon.streams import Event, named_events, stream
 from ktd.daemon.wire import from_openai, from_responses, responses
@@ -20,7 +20,7 @@ from ktd.daemon.wire.to_responses import Reply
 
 
 async def respond(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), responses.Request)
+    body = decode(body_of(request), responses.Request)
     if not body.model:
         raise BadRequest("model is required")
     record = await present(request.app, body.model)
@@ -36,7 +36,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
     answer = request.app[keys.ANSWERER].answer(record, ask, conditions)
     reply = Reply(body)
     if body.stream:
-        return await stream(request, _events(reply, answer), named_events(reply.failed))
+        return await stream(request, _events(reply, answer), named_events(reply.failed, reply.pulse))
     piece, ending = await whole(answer)
     for _ in (*reply.of(piece), *reply.closing(ending)):
         pass
@@ -44,16 +44,9 @@ async def respond(request: web.Request) -> web.StreamResponse:
 
 
 async def _events(reply: Reply, answer: AsyncGenerator[Piece | Ending, None]) -> AsyncGenerator[Event, None]:
-    """The reply begins with the first word, or the first pulse: until then a failure can have its own status."""
-    opened = False
-    async with aclosing(pulsed(answer)) as items:
-        async for item in items:
-            if not opened:
-                opened = True
-                for event in reply.opening():
-                    yield event
-            elif item is None:
-                yield reply.pulse()
-            if item is not None:
-                for event in reply.closing(item) if isinstance(item, Ending) else reply.of(item):
-                    yield event
+    async with aclosing(answer):
+        async for item in answer:
+            for event in reply.opening():
+                yield event
+            for event in reply.closing(item) if isinstance(item, Ending) else reply.of(item):
+                yield event

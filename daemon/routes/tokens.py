@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.options import terms
 from ktd.daemon.engine_port import Worker
 from ktd.daemon.errors import BadRequest
@@ -16,7 +17,7 @@ from ktd.engine.messages import Prompt
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    body = decode(await request.read(), ollama.TokenizeRequest)
+    body = decode(body_of(request), ollama.TokenizeRequest)
     began = time.monotonic_ns()
     async with await _leased(request.app, body) as worker:
         loaded = time.monotonic_ns()
@@ -25,7 +26,7 @@ async def tokenize(request: web.Request) -> web.Response:
 
 
 async def detokenize(request: web.Request) -> web.Response:
-    body = decode(await request.read(), ollama.DetokenizeRequest)
+    body = decode(body_of(request), ollama.DetokenizeRequest)
     began = time.monotonic_ns()
     async with await _leased(request.app, body) as worker:
         loaded = time.monotonic_ns()

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ktd.daemon import keys, replies
+from ktd.daemon.bodies import body_of
 from ktd.daemon.errors import BadRequest
 from ktd.daemon.routes.pull import FORM
 from ktd.daemon.streams import stream
@@ -16,14 +17,14 @@ from ktd.registry.news import Said
 
 
 async def verify(request: web.Request) -> web.StreamResponse:
-    body = decode(await request.read(), pulls.VerifyRequest)
+    body = decode(body_of(request), pulls.VerifyRequest)
     if body.model:
         await asyncio.to_thread(request.app[keys.REGISTRY].find, body.model)
     return await stream(request, _lines(request.app, body), FORM)
 
 
 async def prune(request: web.Request) -> web.Response:
-    body = decode(await request.read() or b"{}", pulls.PruneRequest)
+    body = decode(body_of(request) or b"{}", pulls.PruneRequest)
     if request.app[keys.PULLS].busy:
         raise BadRequest("a download is running; wait for it, or pause it first")
     files, freed = await asyncio.to_thread(request.app[keys.REGISTRY].prune, body.downloads)

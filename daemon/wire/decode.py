@@ -20,7 +20,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def decode(body: bytes, record: type[T]) -> T:
+def decode(body: bytes | bytearray, record: type[T]) -> T:
     """Raises BadRequest."""
     value = _parse(body)
     if not isinstance(value, dict):
@@ -31,7 +31,7 @@ def decode(body: bytes, record: type[T]) -> T:
         raise BadRequest(str(error)) from error
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes | bytearray) -> Any:
     try:
         text = body.decode().lstrip()
         if not text:

@@ -1,5 +1,7 @@
 """Ollama's wire records. Requests are what clients may send; of replies, fields equal to their default are left out."""
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -154,8 +156,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One line of an answer; the figures (durations in ns) are on the last."""
 
     model: str
-    created_at: str
     done: bool
+    created_at: datetime = msgspec.field(default_factory=partial(datetime.now, UTC))
     done_reason: str = ""
     total_duration: int = 0
     load_duration: int = 0

@@ -26,11 +26,19 @@ class Events:
 
     def __init__(self, model: str) -> None:
         self._model = model
+        self._begun = False
         self._index = -1
         self._open: type[anthropic.Content] | None = None
 
-    def opening(self) -> Event:
-        return anthropic.MessageStart(anthropic.Message(_id(), self._model, [], anthropic.Usage()))
+    def opening(self) -> Iterator[Event]:
+        """What comes before all else, once."""
+        if not self._begun:
+            self._begun = True
+            yield anthropic.MessageStart(anthropic.Message(_id(), self._model, [], anthropic.Usage()))
+
+    def pulse(self) -> Iterator[Event]:
+        yield from self.opening()
+        yield anthropic.Ping()
 
     def of(self, piece: Piece) -> Iterator[Event]:
         if piece.thinking:

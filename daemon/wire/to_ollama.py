@@ -14,9 +14,7 @@ NOTHING = Piece()
 
 
 def chat_line(model: str, piece: Piece) -> ollama.ChatAnswer:
-    return ollama.ChatAnswer(
-        model=model, created_at=timestamp(), done=False, message=_message(piece), logprobs=_logprobs(piece)
-    )
+    return ollama.ChatAnswer(model=model, done=False, message=_message(piece), logprobs=_logprobs(piece))
 
 
 def chat_end(model: str, ending: Ending, piece: Piece = NOTHING) -> ollama.ChatAnswer:
@@ -27,21 +25,18 @@ def chat_end(model: str, ending: Ending, piece: Piece = NOTHING) -> ollama.ChatA
 
 def chat_state(model: str, reason: str) -> ollama.ChatAnswer:
     """The reply to a load or unload."""
-    return ollama.ChatAnswer(
-        model=model, created_at=timestamp(), done=True, done_reason=reason, message=_message(NOTHING)
-    )
+    return ollama.ChatAnswer(model=model, done=True, done_reason=reason, message=_message(NOTHING))
 
 
 def chat_debug(model: str, prompt: str) -> ollama.ChatAnswer:
     """The reply to a request that only wanted its prompt rendered."""
     info = ollama.DebugInfo(prompt)
-    return ollama.ChatAnswer(model=model, created_at=timestamp(), done=True, message=_message(NOTHING), debug_info=info)
+    return ollama.ChatAnswer(model=model, done=True, message=_message(NOTHING), debug_info=info)
 
 
 def generate_line(model: str, piece: Piece) -> ollama.GenerateAnswer:
     return ollama.GenerateAnswer(
         model=model,
-        created_at=timestamp(),
         done=False,
         response=piece.content,
         thinking=piece.thinking,
@@ -63,13 +58,13 @@ def generate_end(model: str, ending: Ending, raw: bool, piece: Piece = NOTHING) 
 
 def generate_state(model: str, reason: str) -> ollama.GenerateAnswer:
     """The reply to a load or unload."""
-    return ollama.GenerateAnswer(model=model, created_at=timestamp(), done=True, done_reason=reason, response="")
+    return ollama.GenerateAnswer(model=model, done=True, done_reason=reason, response="")
 
 
 def generate_debug(model: str, prompt: str) -> ollama.GenerateAnswer:
     """The reply to a request that only wanted its prompt rendered."""
     info = ollama.DebugInfo(prompt)
-    return ollama.GenerateAnswer(model=model, created_at=timestamp(), done=True, response="", debug_info=info)
+    return ollama.GenerateAnswer(model=model, done=True, response="", debug_info=info)
 
 
 def model(record: ModelRecord) -> ollama.Model:
@@ -113,16 +108,14 @@ def details(facts: Details) -> ollama.Details:
     )
 
 
-def timestamp(when: datetime | None = None) -> str:
+def timestamp(when: datetime) -> str:
     """RFC 3339 with six digits: what both Go and every Python can read."""
-    moment = (when or datetime.now(UTC)).astimezone(UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _figures(ending: Ending) -> dict[str, Any]:
     done = ending.done
     return {
-        "created_at": timestamp(),
         "done_reason": done.reason,
         "total_duration": ending.total_ns,
         "load_duration": ending.load_ns,

@@ -25,6 +25,7 @@ class Reply:
     """One response. Its events must be taken one after the other, as each shows the response as it is then."""
 
     def __init__(self, request: responses.Request) -> None:
+        self._begun = False
         self._numbered = 0
         self._item: responses.Thought | responses.Message | None = None  # the one that grows
         self.response = responses.Response(
@@ -45,12 +46,15 @@ class Reply:
         )
 
     def opening(self) -> Events:
-        yield self._numbering(responses.Created(response=self.response))
-        yield self.pulse()
+        """What comes before all else, once."""
+        if not self._begun:
+            self._begun = True
+            yield self._numbering(responses.Created(response=self.response))
+            yield from self.pulse()
 
-    def pulse(self) -> responses.Numbered:
-        """A sign of life."""
-        return self._numbering(responses.InProgress(response=self.response))
+    def pulse(self) -> Events:
+        yield from self.opening()
+        yield self._numbering(responses.InProgress(response=self.response))
 
     def of(self, piece: Piece) -> Events:
         if piece.thinking:

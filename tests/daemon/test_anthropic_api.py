@@ -6,7 +6,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from ktd.daemon import pulse
+from ktd.daemon import streams
 from ktd.engine.client import JobFailed
 
 ASK: Any = [{"role": "user", "content": "What is 12 + 30?"}]
@@ -118,7 +118,7 @@ async def test_how_answers_end(daemon: Any, reason: Any, stop: Any, found: Any) 
 
 
 async def test_pings_come_while_nothing_is_said(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "INTERVAL", 0.01)
+    monkeypatch.setattr(streams, "PULSE", 0.01)
     daemon.engine.pause_at = 0
     body = {"model": "demo", "max_tokens": 9, "messages": ASK, "stream": True}
     async with daemon.http.post(daemon.url + "/v1/messages", json=body) as reply:

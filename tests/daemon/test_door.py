@@ -16,7 +16,7 @@ import pytest
 from fake_engine import FakeEngine
 from until import until
 
-from ktd.daemon import door
+from ktd.daemon import bodies, door
 from ktd.daemon.listening import ListenError, listening
 from ktd.daemon.settings import Settings
 from ktd.registry.store import Registry
@@ -64,12 +64,34 @@ async def test_dripping_headers_are_not_progress(daemon: Any, monkeypatch: pytes
 
 
 async def test_a_body_must_come_in_time(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "BODY_SECONDS", SOON)
+    monkeypatch.setattr(bodies, "SECONDS", SOON)
     async with connected(daemon) as (reader, writer):
         writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
         assert b'{"error":"the request did not arrive in time"}' in await reader.read(100)
+
+
+async def test_bodies_have_a_bound_together(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way counts, and what was answered does not."""
+    monkeypatch.setattr(bodies, "MOST", 1000)
+    ask = {"model": "demo", "prompt": "x" * 700}
+    for _ in range(3):
+        assert (await daemon.post("/api/generate", ask | {"stream": False}))[0] == 200
+    async with connected(daemon) as (_, writer):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n" + b" " * 500)
+        refusal = await answered(daemon, ask, 503)  # once what was sent has come
+        assert refusal["error"].startswith("server busy")
+    await answered(daemon, ask, 200)  # once the daemon has seen it go
+
+
+async def answered(daemon: Any, ask: Any, wanted: int) -> Any:
+    """The first reply of this status to a request that is made again and again."""
+    async with asyncio.timeout(20):
+        while True:
+            status, reply = await daemon.post("/api/generate", ask | {"stream": False})
+            if status == wanted:
+                return reply
 
 
 async def test_an_upload_must_not_stop(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +105,7 @@ async def test_an_upload_must_not_stop(daemon: Any, monkeypatch: pytest.MonkeyPa
 
 async def test_an_upload_may_take_long(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "SILENCE_SECONDS", 2.0)
-    monkeypatch.setattr(door, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "SECONDS", 0.1)
     data = b"some bytes"
 
     async def slowly() -> AsyncIterator[bytes]:

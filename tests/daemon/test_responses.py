@@ -7,7 +7,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from ktd.daemon import pulse
+from ktd.daemon import streams
 from ktd.engine.client import JobFailed
 from ktd.engine.messages import TokenLogprob
 
@@ -120,7 +120,7 @@ async def test_how_responses_end_and_fail(daemon: Any) -> None:
 
 
 async def test_signs_of_life(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "INTERVAL", 0.01)
+    monkeypatch.setattr(streams, "PULSE", 0.01)
     daemon.engine.pause_at = 0
     found = []
     async for event in await daemon.openai.responses.create(model="demo", input=SUM, stream=True):

@@ -1,4 +1,3 @@
-import asyncio
 import struct
 
 import msgspec
@@ -12,22 +11,19 @@ from ktd.engine.messages import MAX_FRAME, Cancel, Delta, FromWorker, Job, Load,
 TO_WORKER: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 
 
-def read_all(data: bytes) -> list[ToWorker]:
-    async def read() -> list[ToWorker]:
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        records: list[ToWorker] = []
-        while (record := await frames.read(reader, TO_WORKER)) is not None:
-            records.append(record)
-        return records
-
-    return asyncio.run(read())
+def read_all(data: bytes, size: int = 1 << 30) -> list[ToWorker]:
+    """The records in the data, which comes in pieces of this size."""
+    reader = frames.Frames(TO_WORKER)
+    pieces = (data[at : at + size] for at in range(0, len(data), size))
+    records = [record for piece in pieces for record in reader.feed(piece)]
+    reader.finish()
+    return records
 
 
-def test_records_come_out_as_they_went_in() -> None:
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 1000])
+def test_records_come_out_as_they_went_in(size: int) -> None:
     records = [Load(("a.gguf",)), Job(7, Prompt("hé", ("stop",)), Sampling(seed=-1)), Cancel(7)]
-    assert read_all(b"".join(frames.encode(record) for record in records)) == records
+    assert read_all(b"".join(frames.encode(record) for record in records), size) == records
 
 
 def test_the_length_is_little_endian() -> None:
