@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ktd.engine import _core
 from ktd.engine.answer import Answer
+from ktd.engine.budget import Budget
 from ktd.engine.constraint import Constraint, Grammars
 from ktd.engine.draft import Draft, Growth, NextN
 from ktd.engine.embedder import Embedder
@@ -45,6 +46,7 @@ Logits = NDArray[np.float32]  # [vocab]
 _MOST_TOP_K = (1 << 31) - 1
 _SEEDS = 1 << 64
 MOST_LOGPROBS = 20
+MOST_SHIFTED = 10  # contexts of one answer that nothing else ends
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +59,8 @@ class Running:
     answer: Answer
     limit: int  # tokens of the answer
     constraint: Constraint | None = None
+    budget: Budget | None = None
+    keep: int | None = None  # tokens that stay when the oldest make way; None: the answer ends with the context
     ended: bool = False  # its last record was made; what it holds goes back after the step
     told: int = 0  # tokens whose text was sent
     guessed: int = 0  # tokens that were computed before they were chosen
@@ -137,6 +141,7 @@ class Jobs:
             return [*failed, *self._embedder.fail(chunks, str(error))]
         self.scheduler.computed(chunks, time.monotonic() - began)
         self._forget_ended(chunks)
+        self._shift_full(chunks)
         return [*records, *self._embedder.computed(chunks, states)]
 
     def _jobs(self, chunks: Iterable[Chunk]) -> list[Running]:
@@ -154,12 +159,19 @@ class Jobs:
         for token in tokens:
             sampler.accept(token)
         answer = Answer(self._model.tokenizer, job.prompt, job.sampling.logprobs)
-        limits = (self._model.context - len(tokens), job.sampling.max_tokens, self._model.answer_tokens)
-        limit = min(limit for limit in limits if limit is not None)
-        grammar = job.prompt.grammar
-        constraint = self._grammars.constraint(grammar) if grammar else None
-        sequence = Sequence(tokens, len(tokens), followed=self._draft is not None)
-        return Running(job.id, sequence, sampler, answer, limit, constraint)
+        room = self._model.context * MOST_SHIFTED if job.sampling.shift else self._model.context - len(tokens)
+        limits = (room, job.sampling.max_tokens, self._model.answer_tokens)
+        grammar, thought = job.prompt.grammar, job.prompt.thought
+        return Running(
+            id=job.id,
+            sequence=Sequence(tokens, len(tokens), followed=self._draft is not None),
+            sampler=sampler,
+            answer=answer,
+            limit=min(limit for limit in limits if limit is not None),
+            constraint=self._grammars.constraint(grammar) if grammar else None,
+            budget=Budget(self._model.tokenizer, thought) if thought else None,
+            keep=min(job.sampling.keep, self._model.context // 2) if job.sampling.shift else None,
+        )
 
     def _forward(self, chunks: list[Chunk]) -> tuple[Floats, Floats]:
         now = time.monotonic_ns()
@@ -222,7 +234,8 @@ class Jobs:
     def _wanted(self, chunk: Chunk) -> int:
         """How many tokens the next step may choose beside one."""
         job = self._by_sequence[chunk.sequence]
-        return 0 if job.ended or not chunk.last else job.limit - job.answer.tokens - 1
+        room = min(job.limit - job.answer.tokens, self._model.context - len(job.sequence.tokens))
+        return 0 if job.ended or not chunk.last else room - 1
 
     def _finish(self, job: Running, reason: FinishReason, text: str = "") -> list[Record]:
         job.ended = True
@@ -237,6 +250,15 @@ class Jobs:
             if job.ended:
                 self._forget(job)
 
+    def _shift_full(self, chunks: Iterable[Chunk]) -> None:
+        """Where the context is full, let the oldest tokens go; what stays is read anew, at its new places."""
+        for job in self._jobs(chunks):
+            tokens = job.sequence.tokens
+            if job.keep is not None and len(tokens) >= self._model.context:
+                self.scheduler.remove(job.sequence)
+                del tokens[job.keep : (job.keep + len(tokens)) // 2]
+                self.scheduler.add(job.sequence)
+
     def _forget(self, job: Running) -> None:
         self.scheduler.remove(job.sequence)
         del self._running[job.id], self._by_sequence[job.sequence]
@@ -244,9 +266,13 @@ class Jobs:
 
 def _chosen(job: Running, logits: Logits) -> tuple[int, bool]:
     """The next token, and whether it makes the answer complete."""
+    due = job.budget.due() if job.budget else None
+    mask = job.constraint.mask() if job.constraint else None
+    token = job.sampler.sample(logits, mask) if due is None else due
+    if job.budget is not None:
+        job.budget.accept(token)
     if job.constraint is None:
-        return job.sampler.sample(logits), False
-    token = job.sampler.sample(logits, job.constraint.mask())
+        return token, False
     job.constraint.accept(token)
     return token, job.constraint.complete
 

@@ -23,7 +23,8 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 are off; penalties look at the last
     `repeat_last_n` tokens of prompt and answer, -1 means all; `logit_bias` is pairs of a token and what is added to
     its logit; `seed` None is random; `max_tokens` None is up to the context's end. With `logprobs` n, every Delta
-    tells its tokens' log-probabilities, and the n best tokens at each place.
+    tells its tokens' log-probabilities, and the n best tokens at each place. With `shift`, an answer goes on at the
+    context's end: the oldest half is forgotten, but for the first `keep` tokens.
     """
 
     temperature: float = 0.8
@@ -39,6 +40,8 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int | None = None
     max_tokens: int | None = None
     logprobs: int | None = None
+    shift: bool = False
+    keep: int = 0
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -65,6 +68,18 @@ class Grammar(msgspec.Struct, frozen=True):
     closing: str = ""
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """How many tokens a thought may have: then `ending` is written in the model's stead.
+
+    It lasts until `closing`. `opening` begins it; where that is empty, the prompt has already begun it.
+    """
+
+    tokens: int
+    closing: str
+    ending: str
+    opening: str = ""
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """A rendered prompt. Special tokens in `text` are recognised; BOS is added where the model wants it.
 
@@ -78,6 +93,7 @@ class Prompt(msgspec.Struct, frozen=True):
     markers: tuple[str, ...] = ()
     before: tuple[int, ...] = ()
     grammar: Grammar | None = None
+    thought: Thought | None = None
 
 
 DRAFTING = 1  # with more answers, a step that checks guesses reads more experts than it saves time

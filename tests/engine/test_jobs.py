@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from answers import GREEDY, Desk, Heard, chat, watched
+from msgspec import structs
 
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel
@@ -302,3 +303,22 @@ def test_the_stop_that_ended_an_answer_is_named(desk: Desk) -> None:
     assert desk.ask(Prompt(chat("What is 12 + 30?"), stops=("x", " ="))).done.stop == " ="
     ended = desk.ask(Prompt(chat("What is 12 + 30?"), stops=("<｜end▁of▁sentence｜>",))).done
     assert (ended.reason, ended.stop) == ("stop", "<｜end▁of▁sentence｜>")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 10_000])
+def test_an_answer_goes_on_beyond_the_context(model: OpenModel, keep: int) -> None:
+    """When it is full the oldest half is forgotten: what follows is what follows the rest alone."""
+    desk, context = watched(model, context=64)[0], 64
+    endless = Sampling(temperature=0.0, logit_bias=tuple((end, -1e9) for end in model.tokenizer.ends))
+    full = desk.ask("one two three", endless).done
+    assert (full.reason, len(full.context)) == ("length", context)
+    wanted = full.output_tokens + 10
+    shifted = desk.ask("one two three", structs.replace(endless, shift=True, keep=keep, max_tokens=wanted)).done
+    kept = min(keep, context // 2)
+    rest = full.context[:kept] + full.context[(kept + context) // 2 :]
+    again = desk.ask(Prompt("", before=rest), structs.replace(endless, max_tokens=10)).done
+    assert shifted.context == again.context
+    assert (shifted.output_tokens, shifted.prompt_tokens) == (wanted, full.prompt_tokens)
+    for_long = desk.ask("one two three", structs.replace(endless, shift=True)).done
+    assert (for_long.reason, for_long.output_tokens) == ("length", 10 * context)
+    assert nothing_left(desk)
