@@ -16,7 +16,8 @@ BODY = web.RequestKey("body", bytearray)
 
 
 def body_of(request: web.Request) -> bytearray:
-    return request.get(BODY, bytearray())
+    found: bytearray = request.get(BODY, bytearray())
+    return found
 
 
 class Bodies:

@@ -82,7 +82,7 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         answer_tokens=load.answer_tokens,
         drafting=load.drafting,
     )
-    return model, _loaded(spec, placement, sizes)
+    return model, _loaded(load, spec, placement, sizes)
 
 
 def _sizes(tensors: Sequence[Tensor]) -> dict[str, int]:
@@ -109,7 +109,7 @@ def _machine(load: Load) -> _core.Machine:
         raise LoadRefused("bad_option", str(error)) from error
 
 
-def _loaded(spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> Loaded:
+def _loaded(load: Load, spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> Loaded:
     passing = routed_experts(spec) if placement.residence == "streamed" else frozenset()
     mapped = sum(size for name, size in sizes.items() if name not in passing)
     return Loaded(
@@ -119,4 +119,5 @@ def _loaded(spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> 
         gpu_memory=0,
         placement=placement.rows,
         mapped=0 if placement.residence == "read" else mapped,
+        cache_type=load.cache_type,
     )

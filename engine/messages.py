@@ -41,7 +41,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int | None = None
     logprobs: int | None = None
     shift: bool = False
-    keep: int = 0
+    keep: int = 4
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -185,6 +185,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     gpu_memory: int
     placement: tuple[PlacementRow, ...]
     mapped: int = 0
+    cache_type: CacheType = "f16"
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

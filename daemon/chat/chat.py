@@ -28,7 +28,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """`think` None leaves the choice to the template; `effort` is a level for templates that know levels.
+    """`think` None leaves the choice to the template; `effort` is a level for templates that know levels, and a
+    thought ends after `budget` tokens.
 
     The answer calls one of the tools named in `forced`, if there are any; it calls no more than one if `one_call`.
     `template` stands in for the model's own.
@@ -40,6 +41,7 @@ class Chat:
     tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {...}}, as the client wrote them
     think: bool | None = None
     effort: str | None = None
+    budget: int | None = None
     forced: tuple[str, ...] = ()
     one_call: bool = False
     template: str | None = None

@@ -31,6 +31,7 @@ def terms(
     logprobs: int | None = None,
     logit_bias: tuple[tuple[int, float], ...] = (),
     schema: str | None = None,
+    shift: bool = False,
 ) -> Terms:
     """Later layers win. Raises BadRequest."""
     options: dict[str, Any] = {}
@@ -38,7 +39,7 @@ def terms(
         options.update({name: value for name, value in layer.items() if value is not None})
     context = whole_number(options, "num_ctx")
     return Terms(
-        sampling=replace(_sampling(options), logprobs=logprobs, logit_bias=logit_bias),
+        sampling=replace(_sampling(options), logprobs=logprobs, logit_bias=logit_bias, shift=shift),
         stops=tuple(_stops(options.get("stop"))),
         context=None if context is None or context == 0 else min(max(context, LEAST_CONTEXT), MOST),
         keep_alive=keep_alive,
@@ -56,6 +57,7 @@ def several(terms: Terms, count: int) -> list[Terms]:
 def _sampling(options: Mapping[str, Any]) -> Sampling:
     usual = Sampling()
     last_n = whole_number(options, "repeat_last_n", usual.repeat_last_n)
+    keep = whole_number(options, "num_keep", usual.keep)
     seed = whole_number(options, "seed")
     tokens = whole_number(options, "num_predict")
     return Sampling(
@@ -68,6 +70,7 @@ def _sampling(options: Mapping[str, Any]) -> Sampling:
         repeat_last_n=min(max(last_n, -1), MOST),
         presence_penalty=_float(options, "presence_penalty", usual.presence_penalty),
         frequency_penalty=_float(options, "frequency_penalty", usual.frequency_penalty),
+        keep=min(MOST if keep < 0 else keep, MOST),
         seed=None if seed is None or seed < 0 else seed % SEEDS,
         max_tokens=None if tokens is None or tokens < 1 else min(tokens, MOST),
     )

@@ -8,7 +8,7 @@ from ktd.daemon.chat.kept import kept
 from ktd.daemon.chat.renderer import Renderer
 from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.style import Style
-from ktd.daemon.chat.thinking import opened, settled
+from ktd.daemon.chat.thinking import bounded, opened, settled
 from ktd.daemon.chat.toolbox import Toolbox
 from ktd.daemon.chat.variables import CUT, begun, tool, variables, without_system
 from ktd.daemon.errors import TemplateFailed
@@ -29,7 +29,15 @@ async def framed(chat: Chat, framing: Framing, terms: Terms, renderer: Renderer)
         text = framing.eos + text.removeprefix(framing.bos)
     text, grammar = kept(text, chat, terms, style)
     splitter = style.splitter(text, opened(text, chat, style.thought), Toolbox([tool(each) for each in chat.tools]))
-    return Framed(Prompt(text, terms.stops, style.markers(bool(chat.tools)), chat.before, grammar), splitter)
+    prompt = Prompt(
+        text=text,
+        stops=terms.stops,
+        markers=style.markers(bool(chat.tools)),
+        before=chat.before,
+        grammar=grammar,
+        thought=bounded(text, chat, style, grammar),
+    )
+    return Framed(prompt, splitter)
 
 
 async def _rendered(chat: Chat, framing: Framing, style: Style, renderer: Renderer) -> str:

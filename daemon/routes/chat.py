@@ -29,7 +29,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         await request.app[keys.HOST].unload(record)
         return replies.json(to_ollama.chat_state(body.model, "unload"))
     require_answers(record, body.model, "chat")
-    conditions = from_ollama.conditions(body, record.parameters)
+    conditions = from_ollama.conditions(body, record)
     if not body.messages:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.chat_state(body.model, "load"))

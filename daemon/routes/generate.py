@@ -32,7 +32,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     require_answers(record, body.model, "generate")
     from_ollama.refuse_mixed(body)
     from_ollama.refuse_images(body)
-    conditions = from_ollama.conditions(body, record.parameters)
+    conditions = from_ollama.conditions(body, record)
     if not asks:
         await request.app[keys.ANSWERER].load(record, conditions)
         return replies.json(to_ollama.generate_state(body.model, "load"))

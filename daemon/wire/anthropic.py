@@ -41,6 +41,7 @@ class ToolChoice(msgspec.Struct):
 
 class Thinking(msgspec.Struct):
     type: str = ""
+    budget_tokens: int | None = None
 
 
 class Format(msgspec.Struct):

@@ -33,10 +33,15 @@ def chat(request: anthropic.CountRequest, system: str | None, examples: Examples
     if request.thinking.type not in THINKING:
         raise BadRequest(f"invalid thinking type: {request.thinking.type}")
     _, effort = from_openai.thinking(request.output_config.effort)
-    think = THINKING[request.thinking.type]
-    messages = with_system(messages, own, examples)
-    one = choice.disable_parallel_tool_use
-    return Chat(messages, tools, think if thinks else None, effort, forced=forced, one_call=one)
+    return Chat(
+        messages=with_system(messages, own, examples),
+        tools=tools,
+        think=THINKING[request.thinking.type] if thinks else None,
+        effort=effort,
+        budget=from_openai.budget(request.thinking.budget_tokens, "thinking.budget_tokens"),
+        forced=forced,
+        one_call=choice.disable_parallel_tool_use,
+    )
 
 
 def options(request: anthropic.Request) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Ollama's requests, made into chats. What makes no sense is refused here, where possible in Ollama's words."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from ktd.daemon import duration
 from ktd.daemon.chat import schema as schemas
@@ -11,7 +9,9 @@ from ktd.daemon.chat.options import MOST_TOP_LOGPROBS, terms
 from ktd.daemon.errors import BadRequest, NotSupported
 from ktd.daemon.wire import ollama
 from ktd.daemon.wire.conversation import Examples, arguments, role, with_system
+from ktd.registry.record import ModelRecord
 
+UNSHIFTED = ("deepseek2",)  # architectures whose answers end with their context, as Ollama's do, unless asked to go on
 LEVELS = ("high", "medium", "low", "max")
 
 
@@ -46,11 +46,12 @@ def refuse_broken(request: ollama.Request) -> None:
         raise BadRequest(f"top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}")
 
 
-def conditions(request: ollama.ChatRequest | ollama.GenerateRequest, usual: Mapping[str, Any]) -> Terms:
-    """The terms of a request for a model with these usual options. Raises BadRequest."""
+def conditions(request: ollama.ChatRequest | ollama.GenerateRequest, record: ModelRecord) -> Terms:
+    """The terms of a request for a model. Raises BadRequest."""
     return terms(
-        usual,
+        record.parameters,
         request.options,
+        shift=record.details.family not in UNSHIFTED if request.shift is None else request.shift,
         keep_alive=keep_alive(request.keep_alive),
         logprobs=logprobs(request),
         schema=schema(request.format),

@@ -33,9 +33,16 @@ def chat(request: openai.ChatRequest, system: str | None, examples: Examples = (
     messages = tuple(_message(message, names) for message in request.messages)
     think, effort = thinking(request.reasoning_effort or request.reasoning.effort)
     tools, forced = tool_choice.openai(request.tool_choice, tuple(request.tools))
-    one = not request.parallel_tool_calls
-    messages = with_system(messages, system, examples)
-    return Chat(messages, tools, think, effort, forced=forced, one_call=one, truncate=True)
+    return Chat(
+        messages=with_system(messages, system, examples),
+        tools=tools,
+        think=think,
+        effort=effort,
+        budget=budget(request.reasoning.max_tokens, "reasoning.max_tokens"),
+        forced=forced,
+        one_call=not request.parallel_tool_calls,
+        truncate=True,
+    )
 
 
 def choices(request: openai.Request) -> int:
@@ -105,6 +112,13 @@ def thinking(effort: str | None) -> tuple[bool | None, str | None]:
     if effort not in EFFORTS:
         raise BadRequest(f"invalid reasoning value: {effort}")
     return True, EFFORTS[effort]
+
+
+def budget(tokens: int | None, name: str) -> int | None:
+    """Tokens of a thought. Raises BadRequest."""
+    if tokens is not None and tokens < 1:
+        raise BadRequest(f"{name} must be positive")
+    return tokens
 
 
 def _message(message: openai.MessageIn, names: dict[str, str]) -> Message:

@@ -39,6 +39,7 @@ class Request(msgspec.Struct):
     logprobs: bool = False
     top_logprobs: int = 0
     truncate: bool = True
+    shift: bool | None = None
     debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
 
 
@@ -206,7 +207,10 @@ class Progress(msgspec.Struct):
 
 
 class LoadedModel(msgspec.Struct, omit_defaults=True):
-    """Sizes in bytes; `size_vram` is the part on GPUs. `loading` is ktd's own, and absent once the model is ready."""
+    """Sizes in bytes; `size_vram` is the part on GPUs.
+
+    ktd's own are `kv_cache_type`, absent until the model is ready, and `loading`, absent then.
+    """
 
     name: str
     model: str
@@ -216,6 +220,7 @@ class LoadedModel(msgspec.Struct, omit_defaults=True):
     expires_at: str
     size_vram: int
     context_length: int
+    kv_cache_type: str = ""
     loading: Progress | None = None
 
 

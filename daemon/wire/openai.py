@@ -38,7 +38,10 @@ class StreamOptions(msgspec.Struct):
 
 
 class Reasoning(msgspec.Struct):
+    """`max_tokens` is what OpenRouter's clients call the budget of a thought."""
+
     effort: str | None = None
+    max_tokens: int | None = None
 
 
 class NamedSchema(msgspec.Struct):

@@ -91,6 +91,7 @@ def loaded_model(resident: Resident, record: ModelRecord) -> ollama.LoadedModel:
         expires_at=timestamp(resident.expires_at),
         size_vram=worker.loaded.gpu_memory if worker else 0,
         context_length=worker.loaded.context if worker else resident.asked or 0,
+        kv_cache_type=worker.loaded.cache_type if worker else "",
         loading=None if worker else ollama.Progress(progress.done, progress.total),
     )
 

@@ -182,3 +182,12 @@ async def test_a_template_of_the_clients_own(daemon: Any, template: str) -> None
     asked = {"model": "demo", "prompt": "Hi", "system": "Be brief.", "template": template, "stream": False}
     assert (await daemon.post("/api/generate", asked))[0] == 200
     assert daemon.engine.prompts[0].text.strip() == "[system] Be brief. [user] Hi"
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+async def test_an_answer_goes_on_beyond_its_context_where_asked(daemon: Any, path: str) -> None:
+    """Those of DeepSeek's architecture end with it, as Ollama's do."""
+    body = {"model": "demo", "stream": False} | ({"messages": ASK} if path.endswith("chat") else {"prompt": "Hi"})
+    for asked, wanted in (({}, False), ({"shift": True}, True), ({"shift": False}, False)):
+        assert (await daemon.post(path, body | asked | {"options": {"num_keep": 9}}))[0] == 200
+        assert (daemon.engine.samplings[-1].shift, daemon.engine.samplings[-1].keep) == (wanted, 9)

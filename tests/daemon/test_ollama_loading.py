@@ -18,6 +18,7 @@ async def test_nothing_asked_loads_and_unloads(daemon: Any, path: str) -> None:
     assert answer.get("message", {"role": "assistant", "content": ""}) == {"role": "assistant", "content": ""}
     assert "eval_count" not in answer
     (model,) = await daemon.loaded()
+    assert model["kv_cache_type"] == "f16"
     assert (model["name"], model["context_length"], model["size"], model["size_vram"]) == ("demo:latest", 2048, 1000, 0)
     assert "loading" not in model
     status, answer = await daemon.post(path, {"model": "demo", "keep_alive": 0})

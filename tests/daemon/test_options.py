@@ -15,10 +15,10 @@ def test_every_option_has_its_place() -> None:
     options = {
         "temperature": 0.1, "top_k": 5, "top_p": 0.5, "min_p": 0.05, "typical_p": 0.7, "repeat_penalty": 1.1,
         "repeat_last_n": 8, "presence_penalty": 0.2, "frequency_penalty": -0.3, "seed": 7, "num_predict": 9,
-        "num_ctx": 4096, "stop": ["a"],
+        "num_keep": 6, "num_ctx": 4096, "stop": ["a"],
     }  # fmt: skip
     found = terms(options, keep_alive=3.0)
-    assert found.sampling == Sampling(0.1, 5, 0.5, 0.05, 0.7, 1.1, 8, 0.2, -0.3, seed=7, max_tokens=9)
+    assert found.sampling == Sampling(0.1, 5, 0.5, 0.05, 0.7, 1.1, 8, 0.2, -0.3, seed=7, max_tokens=9, keep=6)
     assert (found.stops, found.context, found.keep_alive) == (("a",), 4096, 3.0)
 
 
@@ -46,6 +46,7 @@ def test_a_request_wins_over_the_model() -> None:
         ("seed", -1, "seed", None),
         ("seed", (1 << 64) + 5, "seed", 5),
         ("top_k", -1, "top_k", 0),
+        ("num_keep", -1, "keep", (1 << 31) - 1),
         ("repeat_last_n", -1, "repeat_last_n", -1),
     ],
 )

@@ -75,6 +75,13 @@ async def test_messages_with_thinking_and_tools(anthropic_client: anthropic.Asyn
     assert thought.type == "thinking" and "42" in thought.thinking
     assert text.type == "text" and text.text == "12 + 30 = 42"
 
+    async with anthropic_client.messages.stream(
+        **cold, messages=talk, thinking={"type": "enabled", "budget_tokens": 5}
+    ) as stream:
+        short, answer = (await stream.get_final_message()).content
+    assert short.type == "thinking" and thought.thinking.startswith(short.thinking) and len(short.thinking) < 10
+    assert answer == text
+
     tools: Any = [{"name": "get_weather", "description": "Get the weather of a city", "input_schema": {
         "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]  # fmt: skip
     talk = [{"role": "user", "content": "What is the weather in Paris?"}]

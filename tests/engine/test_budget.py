@@ -10,9 +10,6 @@ from ktd.engine.messages import Document, Grammar, Prompt, Thought
 QUESTION = "What is 12 + 30?"
 OPENING, CLOSING = "<think>", "</think>"
 SUM = (
-    '{"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"], '
-    '"additionalProperties": false}'
-)
     '{"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"], "additionalProperties": false}'
 )
 
