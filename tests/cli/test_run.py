@@ -160,3 +160,21 @@ def test_a_closed_output_is_no_traceback(ktd: CommandLine, daemon: FakeDaemon) -
     assert running.wait(300) == 1
     assert running.stderr.read() == ""
     running.stderr.close()
+
+
+def test_a_model_that_embeds_prints_the_vector(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    daemon.replies["POST /api/show"] = Reply({"capabilities": ["embedding"]})
+    daemon.replies["POST /api/embed"] = Reply({"embeddings": [[0.5, -0.25]]})
+    ran = ktd("run", "nomic", "--truncate", "--dimensions", "2", "--keepalive", "1m", "two", "words", stdin="piped")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[0.5, -0.25]\n", "")
+    assert ktd("run", "nomic", "--truncate=false", "x").returncode == 0
+    first, second = daemon.asked("POST /api/embed")
+    assert first == {
+        "model": "nomic",
+        "input": "piped\ntwo words",
+        "dimensions": 2,
+        "truncate": True,
+        "keep_alive": "1m",
+    }
+    assert second == {"model": "nomic", "input": "x", "truncate": False}
+    assert ktd("run", "nomic").stderr == "Error: nomic embeds texts: give it one, as an argument or through a pipe\n"
