@@ -1,6 +1,7 @@
 """The GPU's kernels for every test of a session, compiled once, the types of a family together."""
 
 import pytest
+import torch
 from host_kernels import HostLauncher, every_kernel
 
 from ktd.engine.gpu.cuda_kernels import Kernels
@@ -16,3 +17,8 @@ def host() -> HostLauncher:
 @pytest.fixture(scope="session")
 def kernels(host: HostLauncher) -> Kernels:
     return Kernels(host)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(1)
