@@ -6,7 +6,7 @@ from functools import cached_property
 
 import tokenizers
 
-from ktd.engine import byte_level, sentencepiece, wordpiece
+from ktd.engine import byte_level, sentencepiece, unigram, wordpiece
 from ktd.engine.errors import LoadRefused
 from ktd.engine.gguf import Metadata
 from ktd.engine.pretokenizers import PRE_TOKENIZERS, PreTokenizer
@@ -91,6 +91,12 @@ class Tokenizer:
         return tokenizer
 
     @classmethod
+    def unigram(cls, vocabulary: Vocabulary, metadata: Metadata) -> "Tokenizer":
+        """Raises GGUFError and LoadRefused."""
+        unknown = _named(metadata, "unknown", len(vocabulary))
+        return cls(vocabulary, unigram.build(vocabulary, _scores(metadata), metadata, unknown), sentencepiece.piece)
+
+    @classmethod
     def from_metadata(cls, metadata: Metadata) -> "Tokenizer":
         """Raises GGUFError and LoadRefused."""
         vocabulary = Vocabulary.from_metadata(metadata).with_control(_ENDS)
@@ -102,21 +108,24 @@ class Tokenizer:
             case "llama":
                 tokenizer = cls.sentencepiece(
                     vocabulary,
-                    [float(score) for score in metadata.numbers("tokenizer.ggml.scores")],
+                    _scores(metadata),
                     unknown=_named(metadata, "unknown", len(vocabulary)),
                     space_first=metadata.flag("tokenizer.ggml.add_space_prefix", True),
                 )
                 wants_bos = True
+            case "t5":
+                tokenizer = cls.unigram(vocabulary, metadata)
+                wants_bos = True
             case "bert":
                 return cls.wordpiece(vocabulary, metadata)
             case _:
-                problem = f"tokenizer model {model!r} is not supported; supported are bert, gpt2, llama"
+                problem = f"tokenizer model {model!r} is not supported; supported are bert, gpt2, llama, t5"
                 raise LoadRefused("unsupported", problem)
         tokenizer.bos = _named(metadata, "bos", len(vocabulary))
         tokenizer.adds_bos = metadata.flag("tokenizer.ggml.add_bos_token", wants_bos) and tokenizer.bos is not None
         eos, eot, eom = (_named(metadata, name, len(vocabulary)) for name in ("eos", "eot", "eom"))
         tokenizer.ends = tokenizer._all_ends((eos, eot, eom))
-        if metadata.flag("tokenizer.ggml.add_eos_token", False) and eos is not None:
+        if metadata.flag("tokenizer.ggml.add_eos_token", model == "t5") and eos is not None:
             tokenizer.after = (eos,)
         return tokenizer
 
@@ -166,6 +175,10 @@ class Tokenizer:
         if known[_ANSWER_END] is not None:
             del known[_MESSAGE_END]
         return frozenset(token for token in (*named, *known.values()) if token is not None)
+
+
+def _scores(metadata: Metadata) -> list[float]:
+    return [float(score) for score in metadata.numbers("tokenizer.ggml.scores")]
 
 
 def _named(metadata: Metadata, name: str, count: int) -> int | None:

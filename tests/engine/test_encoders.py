@@ -97,7 +97,7 @@ def test_vectors_of_texts(name: str, pooling: int, folder: Path) -> None:
     desk.drain()
     assert isinstance(heard.end, Embeddings)
     for text, vector, count in zip(TEXTS, heard.vectors, heard.end.tokens, strict=True):
-        tokens = tiny_encoders.reference_tokens(text)
+        tokens = tiny_encoders.reference_tokens(name, text)
         tokens = [*tokens[: tiny_encoders.CONTEXT - 1], tokens[-1]] if len(tokens) > tiny_encoders.CONTEXT else tokens
         states = tiny_encoders.states(model(name, Type.F32), tokens)
         assert cosine(vector, states.mean(axis=0) if pooling == MEAN else states[0]) > 0.99999
@@ -118,7 +118,7 @@ def test_its_tokens_stand_between_the_special_ones(folder: Path) -> None:
     record = Jobs(opened("bert", folder)).tokenize(Tokenize(1, Prompt("a token [SEP] naïve\x00")))
     assert isinstance(record, Tokens)
     assert [*record.tokens, tiny_encoders.SPECIALS.index("[SEP]")] == tiny_encoders.reference_tokens(
-        "a token [SEP] naive"
+        "bert", "a token [SEP] naive"
     )
 
 

@@ -1,5 +1,6 @@
 """Our tokenizers against transformers', with small vocabularies trained here, on thousands of random texts."""
 
+import io
 import json
 import re
 import unicodedata
@@ -8,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import sentencepiece as spm
 import transformers
 from gguf_writer import string
 from strings import SPECIALS, corpus, metadata, texts
@@ -142,6 +144,69 @@ def test_wordpiece_is_that_of_transformers(cased: bool) -> None:
     assert [[*tokenizer.encode(text), *tokenizer.after] for text in some] == expected
 
 
+@cache
+def unigram() -> tuple[list[tuple[str, float]], bytes]:
+    """Pieces with their scores, and the compiled normalisation (NFKC and more), as SentencePiece makes them."""
+    made = io.BytesIO()
+    ids = {"bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3}
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()), model_writer=made, model_type="unigram", vocab_size=110, minloglevel=2, **ids
+    )
+    processor = spm.SentencePieceProcessor(model_proto=made.getvalue())
+    pieces = [(processor.id_to_piece(id), processor.get_score(id)) for id in range(len(processor))]
+    return pieces, field(field(made.getvalue(), 3), 2)  # normalizer_spec, precompiled_charsmap
+
+
+def field(message: bytes, wanted: int) -> bytes:
+    """The first field of this number in a message of protocol buffers."""
+    at = 0
+    while at < len(message):
+        key, at = varint(message, at)
+        kind = key & 7
+        size = {1: 8, 5: 4}.get(kind, 0)
+        if kind in (0, 2):  # a number, or a length before so many bytes
+            number, at = varint(message, at)
+            size = number if kind == 2 else 0
+        if key >> 3 == wanted:
+            return message[at : at + size]
+        at += size
+    raise ValueError(f"no field {wanted}")
+
+
+def varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while message[at] & 0x80:
+        value |= (message[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | message[at] << shift, at + 1
+
+
+def test_unigram_is_that_of_transformers() -> None:
+    """With the normalisation that SentencePiece compiled; full-width letters, ligatures, every kind of blank."""
+    pieces, characters = unigram()
+    spelled, scores = zip(*pieces, strict=True)
+    types = [3, 3, 3, 2, *([1] * (len(pieces) - 4))]
+    tokenizer = ours.Tokenizer.from_metadata(
+        metadata(
+            "t5",
+            list(spelled),
+            token_type=Array(ValueType.INT32, len(types), np.array(types, "<i4").tobytes(), "types"),
+            scores=Array(ValueType.FLOAT32, len(scores), np.array(scores, "<f4").tobytes(), "scores"),
+            precompiled_charsmap=Array(ValueType.INT8, len(characters), characters, "characters"),
+            unknown_token_id=3,
+            bos_token_id=0,
+            eos_token_id=2,
+            add_bos_token=True,
+        )
+    )
+    theirs = transformers.XLMRobertaTokenizer(vocab=pieces, _spm_precompiled_charsmap=characters).backend_tokenizer
+    some = texts(34)
+    expected = [encoding.ids for encoding in theirs.encode_batch(some, add_special_tokens=False)]
+    assert [tokenizer.encode(text, bos=False) for text in some] == expected
+    assert [*tokenizer.encode("a token"), *tokenizer.after] == theirs.encode("a token").ids
+    assert tokenizer.encode("ｔｏｋｅｎ\u3000ﬁ") == tokenizer.encode("token fi")
+
+
 def test_sentencepiece_with_a_space_first() -> None:
     """Of the text and of what follows a special token; by the definition, one best merge after the other."""
     tokens, scores = pieces()
@@ -166,6 +231,20 @@ def defined(text: str, tokens: list[str], scores: list[float]) -> list[int]:
                 spelled = [ids[f"<0x{byte:02X}>"] for byte in symbol.encode()]
                 found += [ids[symbol]] if symbol in ids else spelled
     return found
+
+
+def test_unigrams_that_cannot_be_are_refused() -> None:
+    scores = {"scores": Array(ValueType.FLOAT32, 6, bytes(24), "scores")}
+    with pytest.raises(LoadRefused, match="no token for unknown characters"):
+        ours.Tokenizer.from_metadata(metadata("t5", SPECIALS, **scores))
+    with pytest.raises(LoadRefused, match="scores has 6 entries for 7 tokens"):
+        ours.Tokenizer.from_metadata(metadata("t5", [*SPECIALS, "a"], unknown_token_id=0, **scores))
+    for damaged in (b"abc", unigram()[1][:-5000]):
+        characters = Array(ValueType.INT8, len(damaged), damaged, "characters")
+        with pytest.raises(LoadRefused, match="precompiled_charsmap"):
+            ours.Tokenizer.from_metadata(
+                metadata("t5", SPECIALS, unknown_token_id=0, precompiled_charsmap=characters, **scores)
+            )
 
 
 def test_sentencepiece_without_scores_is_refused() -> None:

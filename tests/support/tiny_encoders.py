@@ -19,11 +19,14 @@ from transformers import PreTrainedModel
 
 CONTEXT = 64
 SHAPE = {"max_position_embeddings": CONTEXT, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
+XLM = {"pad_token_id": 1, "max_position_embeddings": CONTEXT + 2}  # its positions begin behind the padding's number
 MODELS = {
     "bert": Tiny("bert", "Bert", {**SHAPE, "layer_norm_eps": 1e-12}, "Model"),
     "nomic-bert": Tiny("nomic-bert", "NomicBert", {**SHAPE, "head_dim": 32, "layer_norm_eps": 1e-12}, "Model"),
+    "xlm-roberta": Tiny("bert", "XLMRoberta", {**SHAPE, **XLM, "layer_norm_eps": 1e-12, "type_vocab_size": 1}, "Model"),
 }
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+XLM_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog",
     "A token is a piece of a word, and words are pieces of texts.",
@@ -65,8 +68,22 @@ def vocabulary() -> list[str]:
     return sorted(trained, key=trained.__getitem__)
 
 
-def reference_tokens(text: str) -> list[int]:
+@cache
+def pieces() -> list[tuple[str, float]]:
+    """XLM-RoBERTa's kind of vocabulary with its scores, 96 tokens, trained on the sentences."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=96, special_tokens=XLM_SPECIALS, unk_token="<unk>", show_progress=False, n_sub_iterations=1
+    )
+    tokenizer.train_from_iterator(SENTENCES * 20, trainer)
+    return [(text, score) for text, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+
+
+def reference_tokens(name: str, text: str) -> list[int]:
     """transformers' tokens of a text."""
+    if name == "xlm-roberta":
+        return list(transformers.XLMRobertaTokenizer(vocab=pieces())(text)["input_ids"])
     ids = {token: number for number, token in enumerate(vocabulary())}
     return list(transformers.BertTokenizer(vocab=ids)(text)["input_ids"])
 
@@ -97,7 +114,7 @@ def rounded_states(model: PreTrainedModel, tokens: list[int]) -> NDArray[np.floa
 def export(model: PreTrainedModel, name: str, path: Path, type: Type = Type.F32, pooling: int = 1) -> Path:
     writer = gguf.GGUFWriter(path, MODELS[name].architecture)
     _write_metadata(writer, model.config, pooling)
-    _write_tokenizer(writer)
+    (_write_pieces if name == "xlm-roberta" else _write_words)(writer)
     for ours, value in _tensors(model, fused=name == "nomic-bert"):
         narrow = value.ndim > 1 and ours not in ("position_embd.weight", "token_types.weight")
         stored = type if narrow else Type.F32
@@ -112,6 +129,9 @@ def export(model: PreTrainedModel, name: str, path: Path, type: Type = Type.F32,
 def _tensors(model: PreTrainedModel, *, fused: bool) -> Iterator[tuple[str, Array]]:
     """`fused`: q, k and v in one tensor."""
     state = {name: value.float().numpy() for name, value in model.state_dict().items()}
+    if model.config.model_type == "xlm-roberta":
+        positions = "embeddings.position_embeddings.weight"
+        state[positions] = state[positions][model.config.pad_token_id + 1 :]
     for name, value in state.items():
         stem, _, kind = name.removeprefix("encoder.").rpartition(".")
         block, part = "", stem
@@ -128,7 +148,7 @@ def _tensors(model: PreTrainedModel, *, fused: bool) -> Iterator[tuple[str, Arra
 
 def _write_metadata(w: gguf.GGUFWriter, c: Any, pooling: int) -> None:
     w.add_block_count(c.num_hidden_layers)
-    w.add_context_length(c.max_position_embeddings)
+    w.add_context_length(CONTEXT)
     w.add_embedding_length(c.hidden_size)
     w.add_feed_forward_length(c.intermediate_size)
     w.add_head_count(c.num_attention_heads)
@@ -139,7 +159,22 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, pooling: int) -> None:
         w.add_rope_freq_base(c.rope_parameters["rope_theta"])
 
 
-def _write_tokenizer(w: gguf.GGUFWriter) -> None:
+def _write_pieces(w: gguf.GGUFWriter) -> None:
+    texts, scores = zip(*pieces(), strict=True)
+    w.add_tokenizer_model("t5")
+    w.add_tokenizer_pre("default")
+    w.add_token_type_count(1)
+    w.add_token_list(list(texts))
+    w.add_token_scores(list(scores))
+    w.add_token_types([3, 3, 3, 2] + [1] * (len(texts) - len(XLM_SPECIALS)))
+    w.add_add_space_prefix(True)
+    w.add_bos_token_id(0)
+    w.add_eos_token_id(2)
+    w.add_unk_token_id(3)
+    w.add_pad_token_id(1)
+
+
+def _write_words(w: gguf.GGUFWriter) -> None:
     special = len(SPECIALS)
     texts = [text[2:] if text.startswith("##") else f"\u2581{text}" for text in vocabulary()[special:]]
     w.add_tokenizer_model("bert")
