@@ -1,5 +1,6 @@
 """`ktd serve`: the one command that runs ktd itself; the others talk to it over HTTP."""
 
+import gc
 import os
 import sys
 
@@ -101,10 +102,13 @@ def command(
       ktd serve --port 10002 --model_path DeepSeek-R1 --gguf_path DeepSeek-R1-GGUF --max_new_tokens 1024 \\
         --cache_lens 32768 --chunk_size 256 --max_batch_size 4 --backend_type balance_serve
     """
+    gc.disable()  # imports make what stays: looking through it for garbage would take a sixth of the start
     from ktd.daemon.choices import CONFIG_VARIABLE, choose, key
     from ktd.daemon.main import run
     from ktd.daemon.settings import SettingsError
 
+    gc.freeze()
+    gc.enable()
     if backend == ONE_AT_A_TIME:
         flags["NUM_PARALLEL"] = flags["NUM_PARALLEL"] or "1"
     given = {name: value for name, value in flags.items() if value is not None}

@@ -2,31 +2,22 @@
 
 It ends when its stdin does, or when nothing comes for IDLE seconds. Each render may use SECONDS of processor time,
 all of them together MEMORY bytes of address space; past the first the kernel ends the process, past the second the
-render fails. One frame is a little-endian u32 length and JSON: `{"template", "variables"}` in, `{"text"}` or
-`{"error"}` out.
+render fails.
 """
 
 import json
 import resource
 import select
 import signal
-import struct
 import sys
 from typing import Any, BinaryIO
 
+from ktd.daemon.chat.render_frames import HEADER, SECONDS, pack
 from ktd.daemon.chat.template import render
 
-SECONDS = 5.0
 IDLE = 300.0  # starting anew costs a tenth of a second, waiting 20 MB
 MEMORY = 1 << 30
 LONGEST = 16 << 20  # characters of a rendered prompt
-
-HEADER = struct.Struct("<I")
-
-
-def pack(record: dict[str, Any]) -> bytes:
-    body = json.dumps(record).encode()
-    return HEADER.pack(len(body)) + body
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from ktd.daemon.chat.render_process import HEADER, SECONDS, pack
+from ktd.daemon.chat.render_frames import HEADER, SECONDS, pack
 from ktd.daemon.errors import TemplateFailed
 
 MOST_KEPT = 4  # processes that wait for their next render
