@@ -4,12 +4,12 @@
 // Build: cmake --build build/<tag> --target ktd_bench_attention
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "kernels/table.h"
+#include "timing.h"
 
 namespace {
 
@@ -27,28 +27,6 @@ constexpr Shape kShapes[] = {
     {"MLA expanded, 512 tokens", 512, 192, 128}, {"GQA, 7 heads of 64", 7, 64, 64},
     {"GQA, 256 rows of 64", 256, 64, 64},        {"GQA, 256 rows of 128", 256, 128, 128},
 };
-
-double cpu_seconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-// The best of some rounds, each repeated until it lasts.
-template <class Work>
-double best_seconds(Work work) {
-  double best = 1e9;
-  for (int round = 0; round < kRounds; ++round) {
-    int repeats = 0;
-    const double start = cpu_seconds();
-    do {
-      work();
-      ++repeats;
-    } while (cpu_seconds() - start < 0.002);
-    best = std::min(best, (cpu_seconds() - start) / repeats);
-  }
-  return best;
-}
 
 std::vector<float> noise(int64_t n) {
   std::mt19937 random(1);
@@ -70,13 +48,13 @@ void measure(const AttentionKernels& kernels, const Shape& s) {
     kernels.store_row[f16](rows.data() + r * s.key_width, cached.data() + r * s.key_width * 2, s.key_width);
   std::vector<float> loaded(rows.size());
 
-  const double load = best_seconds([&] {
+  const double load = best_seconds(kRounds, [&] {
     kernels.load_rows[f16](cached.data(), s.key_width * 2, kKeyTile, 0, s.key_width, loaded.data(),
                            s.key_width);
   });
   const double turn =
-      best_seconds([&] { kernels.turn_keys(rows.data(), s.key_width, s.key_width, keys.data()); });
-  const double look = best_seconds([&] {
+      best_seconds(kRounds, [&] { kernels.turn_keys(rows.data(), s.key_width, s.key_width, keys.data()); });
+  const double look = best_seconds(kRounds, [&] {
     kernels.attend({s.rows, q.data(), s.key_width, begin.data(), end.data(), 0, peak.data(), sum.data(),
                     mix.data(), s.value_width},
                    {keys.data(), s.key_width, values.data(), s.value_width, s.value_width, 0, kKeyTile});

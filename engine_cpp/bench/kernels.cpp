@@ -1,25 +1,24 @@
 // How fast the matmul kernels read weights on one core: from memory for a token, and from L2 for several and
 // for prompts.
-//   kernels [isa] [type ...]      all of them by default
+//   kernels WIDTH [isa] [type ...]      rows of WIDTH weights; all ISAs and types by default
 // Build: cmake --build build/<tag> --target ktd_bench_kernels
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <ctime>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "base/half.h"
+#include "base/memory.h"
 #include "kernels/table.h"
 #include "quant/activation.h"
+#include "timing.h"
 
 namespace {
 
 using namespace ktd;
 
-constexpr int64_t kWidth = 4096;
 constexpr size_t kMemory = 128 << 20;  // far beyond any L3
 constexpr size_t kL2 = 600 << 10;      // of the 1 MiB and more of server cores
 constexpr int64_t kTile = 32;          // rows of a call, as the stages cut them
@@ -27,54 +26,21 @@ constexpr int kRounds = 12;
 constexpr int64_t kTokens[] = {1, 2, 4, 8, 16, 64, 512};
 constexpr int64_t kMaxTokens = 512;
 
-struct Buffer {
-  explicit Buffer(size_t bytes) : storage(new std::byte[bytes + 64]), size(bytes) {
-    const auto at = reinterpret_cast<uintptr_t>(storage.get());
-    data = storage.get() + (64 - at % 64) % 64;
-  }
-  std::unique_ptr<std::byte[]> storage;
-  size_t size;
-  std::byte* data;
-};
-
-// Of this thread, so that other work on the machine disturbs less.
-double cpu_seconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-// The best of some rounds of `work`, each repeated until it lasts.
-template <class Work>
-double best_seconds(Work work) {
-  double best = 1e9;
-  for (int round = 0; round < kRounds; ++round) {
-    int repeats = 0;
-    const double start = cpu_seconds();
-    do {
-      work();
-      ++repeats;
-    } while (cpu_seconds() - start < 0.003);
-    best = std::min(best, (cpu_seconds() - start) / repeats);
-  }
-  return best;
-}
-
 // Random bits would make half of the scales infinite or NaN, and some of them slow; small normal ones do not.
-void fill_weights(Buffer& buffer) {
+void fill_weights(Memory& buffer) {
   std::mt19937_64 random(1);
-  for (size_t i = 0; i + 8 <= buffer.size; i += 8) {
+  for (size_t i = 0; i + 8 <= buffer.bytes(); i += 8) {
     uint64_t bits = random() & 0x3b3b3b3b3b3b3b3bu;  // halves and floats below 1
-    std::memcpy(buffer.data + i, &bits, 8);
+    std::memcpy(buffer.data() + i, &bits, 8);
   }
 }
 
-double read_seconds(const Buffer& buffer) {
-  const auto* words = reinterpret_cast<const uint64_t*>(buffer.data);
+double read_seconds(const Memory& buffer) {
+  const auto* words = reinterpret_cast<const uint64_t*>(buffer.data());
   volatile uint64_t sink = 0;
-  return best_seconds([&] {
+  return best_seconds(kRounds, [&] {
     uint64_t sums[8] = {};
-    for (size_t i = 0; i + 8 <= buffer.size / 8; i += 8)
+    for (size_t i = 0; i + 8 <= buffer.bytes() / 8; i += 8)
       for (int j = 0; j < 8; ++j) sums[j] ^= words[i + j];
     for (uint64_t s : sums) sink = sink ^ s;
   });
@@ -83,22 +49,23 @@ double read_seconds(const Buffer& buffer) {
 struct Case {
   const Kernels& kernels;
   const TypeTraits& traits;
-  const Buffer& weights;
-  const Buffer& acts;
+  const Memory& weights;
+  const Memory& acts;
+  int64_t width;
   size_t act_bytes;
   float* out;
 };
 
 double matmul_seconds(const Case& c, size_t bytes, int64_t tokens) {
-  const size_t row_bytes = c.traits.row_bytes(kWidth);
+  const size_t row_bytes = c.traits.row_bytes(c.width);
   const int64_t rows = static_cast<int64_t>(bytes / row_bytes) / kTile * kTile;
-  const double seconds = best_seconds([&] {
+  const double seconds = best_seconds(kRounds, [&] {
     for (int64_t row = 0; row < rows; row += kTile)
-      c.kernels.matmul[static_cast<size_t>(c.traits.type)]({.rows = c.weights.data + row * row_bytes,
+      c.kernels.matmul[static_cast<size_t>(c.traits.type)]({.rows = c.weights.data() + row * row_bytes,
                                                             .row_bytes = row_bytes,
                                                             .n_rows = kTile,
-                                                            .k = kWidth,
-                                                            .acts = c.acts.data,
+                                                            .k = c.width,
+                                                            .acts = c.acts.data(),
                                                             .act_bytes = c.act_bytes,
                                                             .gather = nullptr,
                                                             .n_tokens = tokens,
@@ -108,22 +75,22 @@ double matmul_seconds(const Case& c, size_t bytes, int64_t tokens) {
   return seconds / (static_cast<double>(rows) * row_bytes);
 }
 
-void measure(const Kernels& kernels, const TypeTraits& traits, Buffer& weights) {
+void measure(const Kernels& kernels, const TypeTraits& traits, int64_t width, Memory& weights) {
   fill_weights(weights);
-  const size_t act_bytes = traits.act == ActFormat::F32 ? kWidth * sizeof(float) : ActQ8::row_bytes(kWidth);
-  Buffer acts(act_bytes * kMaxTokens);
+  const size_t act_bytes = traits.act == ActFormat::F32 ? width * sizeof(float) : ActQ8::row_bytes(width);
+  Memory acts(act_bytes * kMaxTokens, "activations");
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
-  std::vector<float> x(kWidth), out(kMaxTokens * kTile);
+  std::vector<float> x(width), out(kMaxTokens * kTile);
   for (int64_t t = 0; t < kMaxTokens; ++t) {
     for (auto& value : x) value = normal(random);
     if (traits.act == ActFormat::F32) {
-      std::memcpy(acts.data + t * act_bytes, x.data(), kWidth * sizeof(float));
+      std::memcpy(acts.data() + t * act_bytes, x.data(), width * sizeof(float));
     } else {
-      kernels.quantize_q8(x.data(), acts.data + t * act_bytes, kWidth, 0, kWidth);
+      kernels.quantize_q8(x.data(), acts.data() + t * act_bytes, width, 0, width);
     }
   }
-  const Case c{kernels, traits, weights, acts, act_bytes, out.data()};
+  const Case c{kernels, traits, weights, acts, width, act_bytes, out.data()};
   std::printf("%-7s %-8s", name(kernels.isa), traits.name);
   const double memory = matmul_seconds(c, kMemory, 1);
   std::printf(" memory %6.1f GB/s", 1e-9 / memory);
@@ -144,13 +111,18 @@ bool wanted(const char* type, int count, char** names) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Buffer weights(kMemory);
-  std::memset(weights.data, 1, weights.size);
+  const int64_t width = argc > 1 ? std::atoll(argv[1]) : 0;
+  if (width <= 0) {
+    std::fprintf(stderr, "usage: %s WIDTH [isa] [type ...]\n", argv[0]);
+    return 2;
+  }
+  Memory weights(kMemory, "weights");
+  std::memset(weights.data(), 1, weights.bytes());
   std::printf("one core reads %.1f GB/s from memory\n", 1e-9 * kMemory / read_seconds(weights));
   for (Isa isa : available_isas()) {
-    if (argc > 1 && std::strcmp(argv[1], name(isa)) != 0) continue;
+    if (argc > 2 && std::strcmp(argv[2], name(isa)) != 0) continue;
     for (const TypeTraits* traits : all_traits())
-      if (wanted(traits->name, argc - 2 > 0 ? argc - 2 : 0, argv + 2))
-        measure(kernels(isa), *traits, weights);
+      if (width % traits->block == 0 && wanted(traits->name, std::max(argc - 3, 0), argv + 3))
+        measure(kernels(isa), *traits, width, weights);
   }
 }

@@ -48,7 +48,7 @@ void FloatRows<As>::tile(const Matmul& m, int64_t row, int64_t token) {
   });
   unroll<T>([&](auto t)
                 KTD_INLINE { x[t.value] = reinterpret_cast<const float*>(activation(m, token + t.value)); });
-  const size_t ahead = row + R < m.n_rows ? R * m.row_bytes : 0;  // the same place in the next group of rows
+  const size_t ahead = bytes_ahead(R * m.row_bytes);
   int64_t i = 0;
   for (; i + kF <= m.k; i += kF) {
     unroll<R>([&](auto r) KTD_INLINE {

@@ -108,7 +108,7 @@ struct FormatQ8_K {
 
   template <int C, int H>
   KTD_WORD Bytes column(const Block* b) {
-    return raise_signed(eights<C % 2, H>(b->qs + C / 2 * 16, 32));
+    return raise_signed(quarters<C, H>(b->qs, 32));
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = sixteen(b->d);

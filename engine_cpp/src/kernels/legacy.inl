@@ -7,11 +7,7 @@ namespace {
 // A half of eight blocks, each twice.
 template <class Block>
 KTD_WORD Sixteen halves_of(const Block* b, uint16_t Block::* half) {
-  const auto four = [&](const Block* p) KTD_INLINE {
-    return static_cast<uint64_t>(p[0].*half) | static_cast<uint64_t>(p[1].*half) << 16 |
-           static_cast<uint64_t>(p[2].*half) << 32 | static_cast<uint64_t>(p[3].*half) << 48;
-  };
-  return twice(eight_halves(four(b), four(b + 4)));
+  return twice(eight_halves(&(b->*half), sizeof(Block)));
 }
 
 // Half H of column C: low nibbles are the first 16 weights.
@@ -86,7 +82,7 @@ struct FormatQ8 {
 
   template <int C, int H>
   KTD_WORD Bytes column(const Block* b) {
-    return raise_signed(eights<C % 2, H>(b->qs + C / 2 * 16, sizeof(Block)));
+    return raise_signed(quarters<C, H>(b->qs, sizeof(Block)));
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
     const Sixteen scale = halves_of(b, &Block::d);

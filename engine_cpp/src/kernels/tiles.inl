@@ -55,9 +55,11 @@ template <int R, int T>
 [[gnu::always_inline]] inline void store_sums(const Matmul& m, int64_t row, int64_t token,
                                               const F (&sums)[R][T]) {
   unroll<T>([&](auto t) KTD_INLINE {
-    unroll<R>([&](auto r) KTD_INLINE {
-      m.out[(token + t.value) * m.out_stride + row + r.value] = sum(sums[r.value][t.value]);
-    });
+    float* out = m.out + (token + t.value) * m.out_stride + row;
+    if constexpr (R == 4)
+      store_sums(out, sums[0][t.value], sums[1][t.value], sums[2][t.value], sums[3][t.value]);
+    else
+      unroll<R>([&](auto r) KTD_INLINE { out[r.value] = sum(sums[r.value][t.value]); });
   });
 }
 

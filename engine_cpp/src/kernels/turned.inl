@@ -150,30 +150,33 @@ void turned_tile(const Matmul& m, int64_t row, int64_t token) {
   });
   unroll<T>([&](auto t) KTD_INLINE { act[t.value] = activation(m, token + t.value); });
   TurnedPlace at(m.k);
-  const size_t ahead = row + R < m.n_rows ? R * m.row_bytes : 0;  // the same place in the next group of rows
+  const size_t ahead = bytes_ahead(R * m.row_bytes);
   for (int64_t c = m.k / kTurned; c > 0; --c) {
     unroll<R>([&](auto r) KTD_INLINE { prefetch<kChunkBytes>(w[r.value] + ahead); });
     add_turned<Format, R, T>(sums, w, act, at);
     unroll<R>([&](auto r) KTD_INLINE { w[r.value] += kChunkBytes; });
     at.advance();
   }
-  // What is left of a row of small blocks, with zeros behind it; the activation scales end in zeros too.
+  // What is left of a row of small blocks. Whatever stands behind it counts nothing, because the scales and
+  // sums of the activations end in zeros: the next rows stand there, and zeros are put behind the last.
   if (const auto left = static_cast<size_t>(m.k % kTurned / Block::kWeights); left != 0) {
-    std::byte blocks[R][kChunkBytes] = {};
-    const std::byte* last[R];
+    const std::byte* end = m.rows + static_cast<size_t>(m.n_rows) * m.row_bytes;
+    std::byte blocks[R][kChunkBytes];
     unroll<R>([&](auto r) KTD_INLINE {
+      prefetch<kChunkBytes>(w[r.value] + ahead);
+      if (w[r.value] + kChunkBytes <= end) return;
+      __builtin_memset(blocks[r.value], 0, kChunkBytes);
       __builtin_memcpy(blocks[r.value], w[r.value], left * sizeof(Block));
-      last[r.value] = blocks[r.value];
+      w[r.value] = blocks[r.value];
     });
-    add_turned<Format, R, T>(sums, last, act, at);
+    add_turned<Format, R, T>(sums, w, act, at);
   }
   store_sums<R, T>(m, row, token, sums);
 }
 
 template <class Format>
 struct TurnedRows {
-  static constexpr bool kFromMemory = requires { typename Format::Ready; };
-  static constexpr int kSums = kIntegerSums, kRows = kFromMemory ? 4 : 2;  // stores and loads further apart
+  static constexpr int kSums = kIntegerSums, kRows = 4;
 
   template <int R, int T>
   static void tile(const Matmul& m, int64_t row, int64_t token) {

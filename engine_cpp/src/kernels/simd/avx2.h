@@ -43,8 +43,14 @@ KTD_WORD F min(F a, F b) {
 KTD_WORD F abs(F x) {
   return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
 }
+KTD_WORD __m128 fold(F x) {
+  return _mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1);
+}
+KTD_WORD void store_sums(float* p, F a, F b, F c, F d) {
+  _mm_storeu_ps(p, four_sums(fold(a), fold(b), fold(c), fold(d)));
+}
 KTD_WORD float sum(F x) {
-  const __m128 four = _mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1);
+  const __m128 four = fold(x);
   const __m128 two = four + _mm_movehl_ps(four, four);
   return _mm_cvtss_f32(two) + _mm_cvtss_f32(_mm_movehdup_ps(two));
 }

@@ -7,17 +7,12 @@
 namespace ktd::avx2 {
 namespace {
 
-using Eight = __m256;
-
 constexpr int kMostSigned = 0, kRaisedSigned = 0;  // of signed bytes: see dot_columns
 
 // --- floats ---
 
 KTD_WORD Eight load_eight(const float* p) {
   return load(p);
-}
-KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
-  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
 }
 KTD_WORD Sixteen twice(Eight x) {
   const __m256 low = _mm256_permute2f128_ps(x, x, 0x00), high = _mm256_permute2f128_ps(x, x, 0x11);
@@ -66,6 +61,16 @@ KTD_WORD Bytes eights(const void* p, size_t stride) {
   const Bytes even = _mm256_set_m128i(load16(at + 2 * stride), load16(at));
   const Bytes odd = _mm256_set_m128i(load16(at + 3 * stride), load16(at + stride));
   return I == 0 ? _mm256_unpacklo_epi64(even, odd) : _mm256_unpackhi_epi64(even, odd);
+}
+
+template <int C, int H>
+KTD_WORD Bytes quarters(const void* p, size_t stride) {
+  const auto* at = static_cast<const std::byte*>(p) + 4 * H * stride;
+  const auto two_blocks = [&](const std::byte* first) KTD_INLINE {  // quadwords C % 2 and C % 2 + 2
+    const Bytes even = load_bytes(first), odd = load_bytes(first + stride);
+    return C % 2 == 0 ? _mm256_unpacklo_epi64(even, odd) : _mm256_unpackhi_epi64(even, odd);
+  };
+  return _mm256_permute2x128_si256(two_blocks(at), two_blocks(at + 2 * stride), C / 2 == 0 ? 0x20 : 0x31);
 }
 
 // Right, then left: of both the part that a lane asks for. What a quadword loses so is never wanted.

@@ -50,6 +50,13 @@ KTD_WORD F abs(F x) {
 KTD_WORD float sum(F x) {
   return _mm512_reduce_add_ps(x);
 }
+KTD_WORD __m128 fold(F x) {
+  const __m256 eight = _mm512_castps512_ps256(x) + _mm512_extractf32x8_ps(x, 1);
+  return _mm256_castps256_ps128(eight) + _mm256_extractf128_ps(eight, 1);
+}
+KTD_WORD void store_sums(float* p, F a, F b, F c, F d) {
+  _mm_storeu_ps(p, four_sums(fold(a), fold(b), fold(c), fold(d)));
+}
 KTD_WORD float max_of(F x) {
   return _mm512_reduce_max_ps(x);
 }

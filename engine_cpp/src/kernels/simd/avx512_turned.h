@@ -6,8 +6,6 @@
 namespace ktd::KTD_ISA {
 namespace {
 
-using Eight = __m256;
-
 constexpr int kMostSigned = 255, kRaisedSigned = 128;
 
 KTD_WORD void store_bytes(void* p, Bytes x) {
@@ -18,9 +16,6 @@ KTD_WORD void store_bytes(void* p, Bytes x) {
 
 KTD_WORD Eight load_eight(const float* p) {
   return _mm256_loadu_ps(p);
-}
-KTD_WORD Eight eight_halves(uint64_t low, uint64_t high) {
-  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low)));
 }
 KTD_WORD Sixteen twice(Eight x) {
   const __m512i lanes = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
@@ -65,17 +60,30 @@ KTD_WORD Bytes all(const uint8_t* p) {
   return _mm512_set1_epi64(static_cast<long long>(quadword_at(p + 8 * C)));
 }
 
-KTD_WORD Bytes lanes16(const std::byte* p, size_t stride) {
-  __m512i x = _mm512_broadcast_i32x4(load16(p));
-  x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load16(p + stride));
-  x = _mm512_mask_broadcast_i32x4(x, 0x0f00, load16(p + 2 * stride));
-  return _mm512_mask_broadcast_i32x4(x, 0xf000, load16(p + 3 * stride));
+KTD_WORD __m256i two16(const std::byte* p, size_t apart) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p)), load16(p + apart), 1);
+}
+KTD_WORD Bytes two32(const std::byte* p, size_t apart) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(load32(p)), load32(p + apart), 1);
 }
 template <int I, int>
 KTD_WORD Bytes eights(const void* p, size_t stride) {
   const auto* at = static_cast<const std::byte*>(p);
-  const Bytes even = lanes16(at, 2 * stride), odd = lanes16(at + stride, 2 * stride);
+  const auto every_second = [&](const std::byte* first) KTD_INLINE {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(two16(first, 2 * stride)),
+                              two16(first + 4 * stride, 2 * stride), 1);
+  };
+  const Bytes even = every_second(at), odd = every_second(at + stride);
   return I == 0 ? _mm512_unpacklo_epi64(even, odd) : _mm512_unpackhi_epi64(even, odd);
+}
+template <int C, int>
+KTD_WORD Bytes quarters(const void* p, size_t stride) {
+  const auto* at = static_cast<const std::byte*>(p);
+  const auto four_blocks = [&](const std::byte* first) KTD_INLINE {  // quadwords C % 2 and C % 2 + 2
+    const Bytes even = two32(first, 2 * stride), odd = two32(first + stride, 2 * stride);
+    return C % 2 == 0 ? _mm512_unpacklo_epi64(even, odd) : _mm512_unpackhi_epi64(even, odd);
+  };
+  return _mm512_shuffle_i64x2(four_blocks(at), four_blocks(at + 4 * stride), C / 2 == 0 ? 0x88 : 0xdd);
 }
 
 template <class Move, int>

@@ -45,6 +45,9 @@ KTD_WORD F abs(F x) {
 KTD_WORD float sum(F x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
+KTD_WORD void store_sums(float* p, F a, F b, F c, F d) {
+  p[0] = sum(a), p[1] = sum(b), p[2] = sum(c), p[3] = sum(d);
+}
 KTD_WORD float max_of(F x) {
   float top = x[0];
   for (int i = 1; i < kF; ++i) top = x[i] > top ? x[i] : top;

@@ -3,6 +3,7 @@
 //
 //   F, I            kF floats, kF int32
 //   kFloatSums      float sums that stay in registers; kTokenTile: tokens that share an unpacked weight
+//   store_sums      the sums of four, each as sum() adds them
 //   kQueryRows      rows of attention by kKeyVectors vectors: the sums that registers hold
 //   turn_floats     kF rows of kF floats, `stride` apart, to as many columns, `apart` floats from each other
 //
@@ -11,7 +12,7 @@
 //   dot_columns     int32 lanes, each the sums of four products of unsigned bytes and signed activations in
 //                   [-127, 127], over some columns
 //   Eight, Sixteen  one float per 32 and per 16 of 256 weights
-//   eight_halves    four and four halves as an Eight
+//   eight_halves    eight halves, `stride` bytes apart, as an Eight
 //   twice           an Eight, each twice
 //   firsts, seconds the floats of even 16s, or of odd ones, for both
 //   Numbers         16 small integers, and what x86.h does with them
@@ -23,7 +24,8 @@
 //   fours           the same for four blocks
 //   all             the same for all
 //   alternate       quadword C of each first and each second 32 of 64 bytes, in turn, twice
-//   eights<I>       quadword I of each block, `stride` bytes apart
+//   eights<I>       quadword I of the 16 bytes of each block, `stride` bytes apart
+//   quarters        quadword C of the 32 bytes of each block, `stride` bytes apart
 //   move<Move>      the bits of block j moved left by Move::by(j), or right where that is negative
 //   bits<Mask>      of every byte
 //   merge<Mask>     the bits of the second beside the first
@@ -70,6 +72,13 @@ template <int N, class Fn>
     unroll<N - 1>(f);
     f(Constant<N - 1>{});
   }
+}
+
+// From a place in some rows of a group to the same place in the group that is wanted when a load from memory
+// that starts now has ended. It may lie behind the matrix, which harms nothing.
+KTD_WORD size_t bytes_ahead(size_t group_bytes) {
+  constexpr size_t kLeast = 6 << 10;
+  return (kLeast + group_bytes - 1) / group_bytes * group_bytes;
 }
 
 // Asks for `N` bytes that will be needed soon.

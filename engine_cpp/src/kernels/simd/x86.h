@@ -10,10 +10,22 @@ KTD_WORD float half(uint16_t bits) {
   return _cvtsh_ss(bits);
 }
 
+// The sum of each, in the order of sum().
+KTD_WORD __m128 four_sums(__m128 a, __m128 b, __m128 c, __m128 d) {
+  const __m128 ab = _mm_unpacklo_ps(a, b) + _mm_unpackhi_ps(a, b);
+  const __m128 cd = _mm_unpacklo_ps(c, d) + _mm_unpackhi_ps(c, d);
+  return _mm_movelh_ps(ab, cd) + _mm_movehl_ps(cd, ab);
+}
+
 KTD_WORD __m128i load16(const void* p) {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
 
+KTD_WORD uint16_t halfword_at(const void* p) {
+  uint16_t halfword;
+  __builtin_memcpy(&halfword, p, sizeof halfword);
+  return halfword;
+}
 KTD_WORD uint32_t word_at(const void* p) {
   uint32_t word;
   __builtin_memcpy(&word, p, sizeof word);
@@ -24,6 +36,20 @@ KTD_WORD uint64_t quadword_at(const void* p) {
   uint64_t quadword;
   __builtin_memcpy(&quadword, p, sizeof quadword);
   return quadword;
+}
+
+// Eight halves, `stride` bytes apart.
+using Eight = __m256;
+KTD_WORD Eight eight_halves(const uint16_t* p, size_t stride) {
+  const auto* at = reinterpret_cast<const std::byte*>(p);
+  __m128i low = _mm_cvtsi32_si128(halfword_at(at)), high = _mm_cvtsi32_si128(halfword_at(at + 4 * stride));
+  low = _mm_insert_epi16(low, halfword_at(at + stride), 1);
+  high = _mm_insert_epi16(high, halfword_at(at + 5 * stride), 1);
+  low = _mm_insert_epi16(low, halfword_at(at + 2 * stride), 2);
+  high = _mm_insert_epi16(high, halfword_at(at + 6 * stride), 2);
+  low = _mm_insert_epi16(low, halfword_at(at + 3 * stride), 3);
+  high = _mm_insert_epi16(high, halfword_at(at + 7 * stride), 3);
+  return _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
 }
 
 // Points of a codebook, from memory: two of eight bytes, four of four.

@@ -34,9 +34,7 @@ struct FormatIQ4_NL {
     return raise_signed(look_up16(kValuesIQ4.at, nibbles_of_blocks<C, H>(b->qs, sizeof(Block))));
   }
   KTD_WORD Unpacked<1> unpack(const Block* b) {
-    const __m256i bits = of_eight(b, [](const Block& block) { return block.d; });
-    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(bits, bits), 0xd8);
-    const Sixteen scale = twice(_mm256_cvtph_ps(_mm256_castsi256_si128(packed)));
+    const Sixteen scale = twice(eight_halves(&b->d, sizeof(Block)));
     return with_columns<FormatIQ4_NL>(b, {{}, {scale}, scale * kRaisedSigned});
   }
 };
