@@ -36,11 +36,16 @@ class Barrier {
   alignas(64) std::atomic<uint32_t> phase_{0};
 };
 
+// How many items of a member's share are taken, in a cache line of its own.
+struct alignas(64) Taken {
+  std::atomic<int64_t> items{0};
+};
+
 // What the threads of a team share while a program runs.
 struct Meeting {
-  explicit Meeting(int size) : barrier(size) {}
+  explicit Meeting(int size) : barrier(size), taken(size) {}
   Barrier barrier;
-  alignas(64) std::atomic<int64_t> next{0};  // the next item of the running phase
+  std::vector<Taken> taken;  // of each member, in the running phase
 };
 
 // One thread's view of its team. Every member must call the same phases in the same order.
@@ -51,10 +56,15 @@ class Team {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  // A phase: `work(i)` for every i in [0, n), each by whichever member is free; all wait for its end.
+  // A phase: `work(i)` for every i in [0, n); all wait for its end. A member walks its own share in order, so
+  // that what it reads lies together, and then helps the others with theirs.
   template <class F>
   void each(int64_t n, F&& work) {
-    for (int64_t i = take(); i < n; i = take()) work(i);
+    for (int turn = 0; turn < size_; ++turn) {
+      const int member = (rank_ + turn) % size_;
+      const int64_t first = n * member / size_, count = n * (member + 1) / size_ - first;
+      for (int64_t i = take(member, count); i < count; i = take(member, count)) work(first + i);
+    }
     finish();
   }
 
@@ -66,9 +76,15 @@ class Team {
   }
 
  private:
-  int64_t take() { return meeting_.next.fetch_add(1, std::memory_order_relaxed); }
+  int64_t take(int member, int64_t count) {
+    auto& items = meeting_.taken[member].items;
+    if (items.load(std::memory_order_relaxed) >= count) return count;  // to look disturbs nobody
+    return items.fetch_add(1, std::memory_order_relaxed);
+  }
   void finish() {
-    meeting_.barrier.arrive([this] { meeting_.next.store(0, std::memory_order_relaxed); });
+    meeting_.barrier.arrive([this] {
+      for (auto& taken : meeting_.taken) taken.items.store(0, std::memory_order_relaxed);
+    });
   }
 
   Meeting& meeting_;
