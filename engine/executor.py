@@ -13,7 +13,7 @@ from ktd.engine.messages import Residence
 from ktd.engine.placement import PAGE_TOKENS, routed_experts
 from ktd.engine.spec import MlaAttention, ModelSpec
 
-STEP_TOKENS = 512  # most tokens of one step
+STEP_TOKENS = 2048  # most tokens of one step
 POPULATE = 256 << 20  # bytes read between two words of progress
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
