@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktd.engine.batch import Batch
-from ktd.engine.pace import GUESS, PATIENCE
+from ktd.engine.pace import BESIDE
 from ktd.engine.pages import PagePool
 from ktd.engine.scheduler import Chunk, Scheduler, batch_of
 from ktd.engine.sequence import Sequence
@@ -297,7 +297,8 @@ def test_a_long_prompt_beside_an_answer_is_read_at_the_pace_of_the_machine() -> 
     scheduler.computed(scheduler.plan(), 1e-9)
     answering.tokens.append(3)
     scheduler.add(reading)
-    scheduler.computed(scheduler.plan(), GUESS * PATIENCE / 100)  # a hundred tokens in the time that others wait
+    # A hundred tokens in the time that others wait.
+    scheduler.computed(scheduler.plan(), BESIDE.guess * BESIDE.seconds / 100)
     answering.tokens.append(4)
     widths = [chunk.end - chunk.begin for chunk in scheduler.plan()]
     assert widths == [1, pytest.approx(100, abs=2)]
