@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ktd.engine import spec
 from ktd.engine.gguf import TensorType
+from ktd.engine.gpu.grouping import TILE, Grouping
 from ktd.engine.gpu.launcher import Argument, Grid, Launcher, pointer
 from ktd.engine.gpu.planes import GROUP, Laid
 
@@ -23,6 +24,7 @@ NORM_THREADS = 256  # kNormThreads, kDequantiseThreads
 WAVES = 8  # blocks per multiprocessor that a loop over rows is spread to
 TOKENS = (1, 2, 4, 8)  # that products are compiled for
 MOST_TOKENS = TOKENS[-1]
+MOST_EXPERTS, MOST_GROUPS = 512, 32  # kMostExperts, kMostGroups
 FLOATS = (TensorType.F32, TensorType.F16, TensorType.BF16)
 ACTIVATIONS: tuple[spec.Activation, ...] = get_args(spec.Activation)
 
@@ -164,6 +166,33 @@ class Kernels:
         self._launcher.launch(
             "dequantise", f"dequantise<{w.type.name}>", (blocks, 1, 1), NORM_THREADS,
             pointer(w.bytes), c_int64(w.blocks), c_int64(begin), c_int64(groups), pointer(floats), pointer(halves),
+        )  # fmt: skip
+
+    def grouped_gemm(self, w: Laid, rows: int, x: Tensor, grouping: Grouping, out: Tensor, gathered: bool) -> None:
+        """out float32 [entries, rows] = the matrix of each entry's expert, `rows` rows of the stack w, . its row of x.
+
+        x is bfloat16 [n, k], a row per token, or per entry when it is `gathered` already.
+        """
+        order = None if gathered else grouping.rows
+        self._launcher.launch(
+            "gemm", f"grouped_gemm<{w.type.name}>", (_quotient(rows, TILE), len(grouping.tiles), 1), THREADS,
+            pointer(w.bytes), c_int64(w.blocks), c_int(w.k), c_int(rows), pointer(x), pointer(order),
+            pointer(grouping.tiles), pointer(out),
+        )  # fmt: skip
+
+    # --- choosing ---
+
+    def route(
+        self, router: spec.Router, logits: Tensor, logits_bias: Tensor | None, bias: Tensor | None, to: Choice
+    ) -> None:
+        """Experts and factors of each token from its logits, float32 [n, experts]; the biases are float32 [experts]."""
+        assert router.experts <= MOST_EXPERTS and router.groups <= MOST_GROUPS, "more than the kernel has room for"
+        facts = (router.experts, router.used, router.groups, router.groups_used)
+        flags = (router.gating == "sigmoid", router.group_score == "top2", router.normalise)
+        self._launcher.launch(
+            "router", "route<>", (len(logits), 1, 1), 32,
+            pointer(logits), pointer(logits_bias), pointer(bias), *map(c_int, facts), *map(c_int, flags),
+            c_float(router.scale), pointer(to.ids), pointer(to.factors),
         )  # fmt: skip
 
     def _lanes(self, steps: int, rows: int) -> int:

@@ -27,11 +27,11 @@ class Launcher(Protocol):
         threads per block; arguments are those of the kernel, of the same types and in the same order."""
 
 
-def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """To a tensor's first element; None is a null pointer."""
+def pointer(tensor: Tensor | None, strided: bool = False) -> ctypes.c_void_p:
+    """To a tensor's first element; None is a null pointer. `strided`: the kernel is told the distance of rows."""
     if tensor is None:
         return ctypes.c_void_p()
-    assert tensor.is_contiguous(), "kernels take contiguous tensors"
+    assert strided or tensor.is_contiguous(), "kernels take contiguous tensors"
     return ctypes.c_void_p(tensor.data_ptr())
 
 

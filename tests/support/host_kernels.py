@@ -13,12 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ktd.engine.gpu.cuda_attention import CELLS
 from ktd.engine.gpu.cuda_kernels import FLOATS, TOKENS
 from ktd.engine.gpu.launcher import Argument, Grid
 from ktd.engine.gpu.nvrtc import qualified
 from ktd.engine.gpu.planes import PLANES
 from ktd.engine.gpu.sources import source
 
+LOOKS = ("576, 512, 1", "64, 64, 0", "80, 64, 1", "128, 128, 0", "256, 256, 0")  # key, value, latent
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "engine_gpu" / "host"
 BUILT = ROOT / "build" / "host_kernels"
@@ -99,14 +101,16 @@ def compiler() -> str:
 
 
 def every_kernel() -> dict[str, list[str]]:
-    """By family: every type, every number of tokens that kernels are made for."""
+    """By family: every type, every number of tokens that kernels are made for; attention as large models have it."""
     names = [type.name for type in PLANES if type not in FLOATS]
     return {
         "matvec": [f"matvec<{name}, {n}>" for name in names for n in TOKENS],
-        "experts": [
-            f"{kernel}<{types}>" for name in names for kernel, types in (("gate_up", f"{name}, {name}"), ("down", name))
-        ],
+        "experts": [kernel for name in names for kernel in (f"gate_up<{name}, {name}>", f"down<{name}>")],
         "dequantise": [f"dequantise<{name}>" for name in names],
+        "gemm": [f"grouped_gemm<{name}>" for name in names],
         "floats": [f"float_matvec<{type.name}, {n}>" for type in FLOATS for n in TOKENS],
         "elementwise": ["norm<>", "quantise<>", "activate<>"],
+        "router": ["route<>"],
+        "rotary": [f"turn<{cell}>" for cell in CELLS.values()],
+        "attention": ["merge<>", *(f"attend<{cell}, {look}>" for cell in CELLS.values() for look in LOOKS)],
     }

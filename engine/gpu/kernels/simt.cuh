@@ -25,6 +25,12 @@ DEVICE float half_to_float(uint16_t bits) {
   return value;
 }
 
+DEVICE uint16_t float_to_half(float value) {
+  uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
 // d += a . b of a warp on tensor cores: a is 16 x 16, b 16 x 8 of bf16; see mma.m16n8k16 of the PTX manual.
 DEVICE void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "

@@ -72,6 +72,7 @@ struct Block {
   Meeting all;
   ucontext_t scheduler;
   unsigned current = 0;
+  uint64_t moves = 0;  // arrivals at meetings, and ends
   std::function<void()> body;
 };
 
@@ -90,6 +91,7 @@ inline void switch_to_scheduler() {
 // Waits until all of a meeting are here. Returns the round that they met in.
 inline uint64_t meet(Meeting& meeting) {
   const uint64_t round = meeting.round;
+  ++block.moves;
   if (++meeting.arrived == meeting.size) {
     meeting.arrived = 0;
     ++meeting.round;
@@ -110,6 +112,7 @@ const uint32_t (*exchange(const uint32_t (&mine)[kWords]))[8] {
 inline void run_fibre() {
   block.body();
   block.fibres[block.current].done = true;
+  ++block.moves;
   switch_to_scheduler();
 }
 
@@ -143,10 +146,8 @@ inline void run_block() {
       done += block.fibres[block.current].done;
     }
     if (done == block.fibres.size()) return;
-    uint64_t now = done + block.all.round + block.all.arrived;
-    for (const Meeting& warp : block.warps) now += warp.round + warp.arrived;
-    if (now == before) fail("threads wait for others that have ended or wait elsewhere");
-    before = now;
+    if (block.moves == before) fail("threads wait for others that have ended or wait elsewhere");
+    before = block.moves;
   }
 }
 
@@ -179,6 +180,10 @@ inline float half_to_float(uint16_t bits) {
                               : std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
   if (exponent == 31) value = mantissa == 0 ? INFINITY : NAN;
   return (bits & 0x8000) != 0 ? -value : value;
+}
+
+inline uint16_t float_to_half(float value) {
+  return std::bit_cast<uint16_t>(static_cast<_Float16>(value));
 }
 
 }  // namespace ktd
