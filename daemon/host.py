@@ -156,6 +156,7 @@ class ModelHost:
             parallel=settings.parallel,
             answer_tokens=settings.max_new_tokens,
             drafting=settings.drafting,
+            lookup=settings.lookup,
             reserved=sum(each.worker.loaded.mapped for each in self._in_memory() if each.worker),
             whole=whole,
         )

@@ -25,7 +25,8 @@ class Settings:
     step_tokens: int | None = None  # most tokens of one step of a model; None: the engine chooses
     parallel: int | None = None  # most requests in one step of a model; None: as many as the cache holds
     max_new_tokens: int | None = None  # of any answer
-    drafting: int = DRAFTING  # answers at once for which a model's own NextN block guesses tokens; 0: never
+    drafting: int = DRAFTING  # answers at once for which tokens are guessed, by a model's own NextN block; 0: never
+    lookup: int = 0  # tokens that are guessed where a text repeats itself; 0: none
     threads: int | None = None  # None: the engine chooses
     max_loaded: int = 3  # models in memory at once
     max_queue: int = 512  # requests waiting or running before new ones are turned away
@@ -69,6 +70,7 @@ ROWS = (
     Row("parallel", "NUM_PARALLEL", values.count, ollama=True),
     Row("max_new_tokens", "MAX_NEW_TOKENS", values.count),
     Row("drafting", "DRAFTING", values.number),
+    Row("lookup", "LOOKUP", values.number),
     Row("threads", "THREADS", values.count),
     Row("max_loaded", "MAX_LOADED_MODELS", values.count, ollama=True),
     Row("max_queue", "MAX_QUEUE", values.count, ollama=True),

@@ -19,6 +19,7 @@ from ktd.engine.embedder import Embedder
 from ktd.engine.errors import JobFailed
 from ktd.engine.executor import Floats
 from ktd.engine.loader import OpenModel
+from ktd.engine.lookup import Lookup
 from ktd.engine.messages import (
     Delta,
     Detokenize,
@@ -79,7 +80,7 @@ class Jobs:
         self._reader = PromptReader(model.tokenizer, model.context)
         self.scheduler = Scheduler(PagePool(model.pages, PAGE_TOKENS), step_tokens or model.step_tokens, model.parallel)
         self._embedder = Embedder(model.spec, self._reader, self.scheduler)
-        self._draft = draft or (NextN(model.executor, model.drafting) if model.spec.draft else None)
+        self._draft = draft or _draft(model)
         self._running: dict[int, Running] = {}
         self._by_sequence: dict[Sequence, Running] = {}
 
@@ -275,6 +276,11 @@ def _chosen(job: Running, logits: Logits) -> tuple[int, bool]:
         return token, False
     job.constraint.accept(token)
     return token, job.constraint.complete
+
+
+def _draft(model: OpenModel) -> Draft | None:
+    block = NextN(model.executor, model.drafting) if model.spec.draft else None
+    return Lookup(model.lookup, model.drafting, block) if model.lookup and model.drafting else block
 
 
 def _sampler(sampling: Sampling) -> _core.Sampler:

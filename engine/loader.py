@@ -31,7 +31,8 @@ class OpenModel:
     step_tokens: int = STEP_TOKENS  # most tokens of one step; of an encoder, a whole context at least
     parallel: int | None = None  # most sequences in one step
     answer_tokens: int | None = None  # most tokens of one answer
-    drafting: int = DRAFTING  # most answers at once that the spec's draft guesses for
+    drafting: int = DRAFTING  # most answers at once for which tokens are guessed
+    lookup: int = 0  # most tokens guessed from what the text has said before
 
 
 def open_model(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
@@ -81,6 +82,7 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
         parallel=load.parallel,
         answer_tokens=load.answer_tokens,
         drafting=load.drafting,
+        lookup=load.lookup,
     )
     return model, _loaded(load, spec, placement, sizes)
 

@@ -107,7 +107,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `step_tokens` and `parallel` are the most tokens and requests of one step. `reserved` bytes of memory are not free,
     though the system says so: other models' weights, which only its file cache holds. `whole`: refuse rather than
     choose a shorter context, or leave experts on disk, for want of memory. `drafting`: a model's own NextN block
-    guesses tokens while it gives at most so many answers at once; 0: never.
+    guesses tokens while it gives at most so many answers at once; 0: never. `lookup`: then it guesses so many tokens
+    where a text repeats itself.
     """
 
     files: tuple[str, ...]
@@ -122,6 +123,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     reserved: int = 0
     whole: bool = False
     drafting: int = DRAFTING
+    lookup: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

@@ -6,7 +6,7 @@ from ktd.engine.prefix import Node
 from ktd.engine.spec import Pooling
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Sequence:
     """A prompt and its answer so far, and where the cache rows of the first `computed` tokens are."""
 
