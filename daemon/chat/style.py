@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktd.daemon.chat.format import CallFormat, Script, Tags
-from ktd.daemon.chat.formats import deepseek, glm, harmony, hermes, kimi, llama, mistral, qwen_coder
+from ktd.daemon.chat.formats import deepseek, dsml, glm, harmony, hermes, kimi, llama, mistral, qwen_coder
 from ktd.daemon.chat.harmony_splitter import HarmonySplitter
 from ktd.daemon.chat.splitter import Splitter
 from ktd.daemon.chat.tag_splitter import TagSplitter
@@ -14,6 +14,7 @@ THOUGHTS = (Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]"))
 
 # The first whose marks are all there is taken: what has more marks comes before what has some of them.
 FORMATS = (
+    dsml.DSML,
     deepseek.FENCED,
     deepseek.PLAIN,
     kimi.KIMI,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktd.daemon.chat.chat import Piece
-from ktd.daemon.chat.formats import deepseek, glm, hermes, kimi, llama, mistral, qwen_coder
+from ktd.daemon.chat.formats import deepseek, dsml, glm, hermes, kimi, llama, mistral, qwen_coder
 from ktd.daemon.chat.style import FORMATS, THOUGHTS, Style
 from ktd.daemon.chat.toolbox import Toolbox
 
@@ -39,6 +39,7 @@ NOW: tuple[str, dict[str, Any]] = ("now", {})
 STYLES = {
     "deepseek": Style(THINK, deepseek.FENCED),
     "deepseek v3.1": Style(THINK, deepseek.PLAIN),
+    "deepseek v3.2": Style(THINK, dsml.DSML),
     "hermes": Style(THINK, hermes.HERMES),
     "qwen coder": Style(THINK, qwen_coder.QWEN_CODER),
     "glm": Style(THINK, glm.GLM),
@@ -76,6 +77,11 @@ WRITTEN = {
         '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "Oslo", "days": 2}<｜tool▁call▁end｜>'
         "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
     ),
+    "deepseek v3.2": (
+        '<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n<｜DSML｜parameter name="city" string="true">Oslo'
+        '</｜DSML｜parameter>\n<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+        '<｜DSML｜invoke name="now">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>'
+    ),
     "hermes": (
         '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}\n</tool_call>\n'
         '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
@@ -104,6 +110,7 @@ WRITTEN = {
         "<|start|>assistant to=functions.now<|channel|>commentary json<|message|>{}<|call|>"
     ),
 }
+WEATHER = '<｜DSML｜invoke name="weather">'
 THOUGHT = {
     "mistral list": "[THINK]needed[/THINK]",
     "mistral names": "[THINK]needed[/THINK]",
@@ -127,7 +134,8 @@ def test_calls_are_read_where_the_last_tags_are_missing(name: str) -> None:
     """They are tokens that end an answer in some models, or the model forgets them."""
     text = WRITTEN[name]
     for ending in ("<｜tool▁calls▁end｜>", "<｜tool▁call▁end｜>", "</tool_call>", "\n</function>\n", "<|call|>",
-                   "<|tool_calls_section_end|>", "<|tool_call_end|>"):  # fmt: skip
+                   "<|tool_calls_section_end|>", "<|tool_call_end|>",
+                   "\n</｜DSML｜function_calls>", "\n</｜DSML｜invoke>"):  # fmt: skip
         text = text.removesuffix(ending)
     assert split(STYLES[name], [text])[2] == [OSLO, NOW]
 
@@ -147,6 +155,8 @@ def test_text_behind_a_call_is_content(name: str) -> None:
     ("name", "text", "calls"),
     [
         ("deepseek", "<｜tool▁call▁begin｜>function<｜tool▁sep｜>now```json\n{}``` and so<｜tool▁call▁end｜>", [NOW]),
+        ("deepseek v3.2", f'{WEATHER}<｜DSML｜parameter name="city">Oslo<｜DSML｜parameter name="days">2', [OSLO]),
+        ("deepseek v3.2", '<｜DSML｜invoke name="now">{}</｜DSML｜invoke>', [NOW]),
         ("hermes", '<tool_call>{"name": "now", "arguments": "{}"}</tool_call>', [NOW]),
         ("hermes", '<tool_call>{"name": "now"}}}</tool_call>', [NOW]),
         ("hermes", '<tool_call>{"type": "function", "function": {"name": "now"}}</tool_call>', [NOW]),
@@ -171,6 +181,8 @@ def test_calls_are_read_as_models_vary_them(name: str, text: str, calls: Any) ->
     ("name", "text"),
     [
         ("deepseek", "<｜tool▁call▁begin｜>now<｜tool▁call▁end｜>"),
+        ("deepseek v3.2", "<｜DSML｜invoke now></｜DSML｜invoke>"),
+        ("deepseek v3.2", '<｜DSML｜invoke name="now">as I said</｜DSML｜invoke> more'),
         ("hermes", "<tool_call>{bad</tool_call> more"),
         ("hermes", '<tool_call>{"name": 3}</tool_call>'),
         ("hermes", '<tool_call>{"name": "now", "arguments": NaN}</tool_call>'),
@@ -221,13 +233,19 @@ def test_a_thought_may_speak_of_tags(name: str) -> None:
         ("unknown", "one", "one"),
     ],
 )
-@pytest.mark.parametrize("name", ["glm", "qwen coder"])
+@pytest.mark.parametrize("name", ["glm", "qwen coder", "deepseek v3.2"])
 def test_bare_values_are_what_the_schema_says(name: str, parameter: str, text: str, value: object) -> None:
     written = {
         "glm": f"<tool_call>weather<arg_key>{parameter}</arg_key><arg_value>{text}</arg_value></tool_call>",
         "qwen coder": f"<function=weather><parameter={parameter}>\n{text}\n</parameter></function>",
+        "deepseek v3.2": f'{WEATHER}<｜DSML｜parameter name="{parameter}">{text}</｜DSML｜parameter>',
     }
     assert split(STYLES[name], [written[name]])[2] == [("weather", {parameter: value})]
+
+
+def test_dsml_says_what_is_text() -> None:
+    call = f'{WEATHER}<｜DSML｜parameter name="days" string="true"> 2 </｜DSML｜parameter></｜DSML｜invoke>'
+    assert split(STYLES["deepseek v3.2"], [call])[2] == [("weather", {"days": " 2 "})]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -248,6 +266,7 @@ def test_what_a_script_writes_is_read(name: str) -> None:
     [
         ("{{ '<think>' }}{{ '</think>' }}<｜tool▁calls▁begin｜> <｜tool▁sep｜> ```json", "deepseek"),
         ("</think> <｜tool▁calls▁begin｜> <｜tool▁sep｜>", "deepseek v3.1"),
+        ("</think> {% set dsml = '｜DSML｜' %}<{{ dsml }}function_calls> <{{ dsml }}invoke", "deepseek v3.2"),
         ("</think> <tool_call> {{ '\"arguments\": ' }}", "hermes"),
         ("</think> <tool_call> <function= <parameter=", "qwen coder"),
         ("</think> <tool_call>{{ name }} <arg_key>", "glm"),
