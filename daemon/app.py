@@ -110,8 +110,22 @@ def application(
     if settings.access_log is not None:
         middlewares.insert(1, AccessLog(settings.access_log).middleware())
     app = web.Application(middlewares=middlewares)
+    _share(app, settings, registry, engine)
+    app[keys.LOCAL_KEY] = local_key
+    app.add_routes(ROUTES)
+    app.on_response_prepare.extend((guard.mark, _sign, app[keys.METRICS].mark))
+    app.on_shutdown.append(_stop_answers)
+    app.cleanup_ctx.append(_helpers)
+    if first is not None:
+        app.cleanup_ctx.append(loading(first))
+    return app
+
+
+def _share(app: web.Application, settings: Settings, registry: Registry, engine: Engine) -> None:
+    """What handlers find in it."""
     host, renderer = ModelHost(engine, settings), Renderer()
-    metrics = Metrics(host)
+    metrics, hubs = Metrics(host), Hubs(registry.home, os.environ)
+    limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
     app[keys.SETTINGS] = settings
     app[keys.REGISTRY] = registry
     app[keys.HOST] = host
@@ -122,21 +136,9 @@ def application(
     app[keys.METRICS] = metrics
     app[keys.IMPORTS] = Chores("import")
     app[keys.CREATIONS] = Chores("create", threads=4)
-    hubs = Hubs(registry.home, os.environ)
-    limits = Limits(connections=settings.pull_connections, rate=settings.pull_rate)
     app[keys.PULLS] = Pulls(registry, hubs, _machine, limits)
     app[keys.VERIFIER] = Verifier(registry, hubs, limits)
     app[keys.CATALOG] = Catalog(hubs, _machine)
-    app[keys.LOCAL_KEY] = local_key
-    app.add_routes(ROUTES)
-    app.on_response_prepare.append(guard.mark)
-    app.on_response_prepare.append(_sign)
-    app.on_response_prepare.append(metrics.mark)
-    app.on_shutdown.append(_stop_answers)
-    app.cleanup_ctx.append(_helpers)
-    if first is not None:
-        app.cleanup_ctx.append(loading(first))
-    return app
 
 
 def _machine() -> Machine:

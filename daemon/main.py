@@ -1,6 +1,7 @@
 """The daemon from start to stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,7 @@ async def _serve(settings: Settings, registry: Registry, first: ModelRecord | No
     if not _is_loopback(settings.host) and not settings.api_key:
         print(f"warning: whoever reaches {settings.host} port {settings.port} can use this daemon", file=sys.stderr)
     async with listening(settings, registry, EngineClient(), first) as url:
+        gc.freeze()  # else each full collection looks at all modules too, and keeps every stream waiting for 40 ms
         print(f"ktd {__version__} listens on {url} (home {settings.home})", flush=True)
         await stop.wait()
 
