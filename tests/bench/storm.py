@@ -2,8 +2,8 @@
 
     python -P tests/bench/storm.py --streams 64 --seconds 60
 
-A daemon of its own with the demo model, greedy answers, each compared with what the model says when asked alone. The
-first tenth of the time is not counted: pools and caches come to their size in it.
+A daemon of its own with the demo model and a KV cache of one context, greedy answers, each compared with what the
+model says when asked alone. The first tenth of the time is not counted: pools and caches come to their size in it.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from daemon_process import DaemonProcess
-from storm import Storm, descriptors, resident_bytes
+from storm import CONTEXT, Storm, descriptors, fills_the_cache, resident_bytes
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--max-queue", default="512", help="requests before the daemon answers 503")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        daemon = DaemonProcess(Path(home), KTD_MAX_QUEUE=options.max_queue)
+        daemon = DaemonProcess(Path(home), KTD_MAX_QUEUE=options.max_queue, KTD_CACHE_TOKENS=str(CONTEXT))
         try:
             asyncio.run(measure(daemon, options.streams, options.seconds))
         finally:
@@ -47,6 +47,7 @@ async def measure(daemon: DaemonProcess, streams: int, seconds: float) -> None:
     for name, pid in processes.items():
         (memory, files), (memory_now, files_now) = before[name], sizes(pid)
         print(f"{name}: {memory / 1e6:.1f} -> {memory_now / 1e6:.1f} MB, {files} -> {files_now} descriptors")
+    print(f"KV cache: {'every page is free' if await fills_the_cache(url) else 'pages are lost'}")
 
 
 def sizes(pid: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from processes import children
-from storm import Storm, descriptors, resident_bytes
+from storm import CONTEXT, Storm, descriptors, fills_the_cache, resident_bytes
 from until import until
 
 from ktd.daemon.listening import listening
@@ -22,7 +22,6 @@ from ktd.registry.store import Registry
 
 STREAMS = 64
 SECONDS = 2.0
-CONTEXT = 2048  # of the demo model; the KV cache holds just one, so that a single lost page would be missed
 GROWTH = 16 << 20  # bytes: client and daemon are one process here, and arenas grow in steps of a MiB
 
 
@@ -32,7 +31,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_nothing_is_left_over(settings: Settings, registry: Registry, http: aiohttp.ClientSession) -> None:
+async def test_nothing_is_left_over(settings: Settings, registry: Registry) -> None:
     async with listening(replace(settings, cache_tokens=CONTEXT), registry, EngineClient()) as url:
         storm = Storm(url)
         await storm.learn()
@@ -44,21 +43,10 @@ async def test_nothing_is_left_over(settings: Settings, registry: Registry, http
         assert set(tally.ends) == {"whole", "left"}, tally.ends
         await until(lambda: descriptors("self") <= before[1] and len(asyncio.all_tasks()) <= before[2])
         assert resident_bytes("self") < before[0] + GROWTH
-        assert await fills_the_cache(http, url)
+        assert await fills_the_cache(url)
 
 
-async def fills_the_cache(http: aiohttp.ClientSession, url: str) -> bool:
-    """Whether a prompt can be read that needs every page of the KV cache: it would wait for one that was lost."""
-    tokens = [5, 6] * ((CONTEXT - 64) // 2)  # the template adds some more
-    body = {"model": "demo", "context": tokens, "prompt": " ", "stream": False, "options": {"num_predict": 1}}
-    async with asyncio.timeout(60), http.post(f"{url}/api/generate", json=body) as reply:
-        record = await reply.json()
-    return bool(record["prompt_eval_count"] > CONTEXT - 64)
-
-
-async def test_only_the_limit_turns_anyone_away(
-    settings: Settings, registry: Registry, http: aiohttp.ClientSession
-) -> None:
+async def test_only_the_limit_turns_anyone_away(settings: Settings, registry: Registry) -> None:
     async with listening(replace(settings, max_queue=8), registry, EngineClient()) as url:
         storm = Storm(url)
         await storm.learn()

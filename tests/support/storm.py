@@ -13,6 +13,7 @@ import aiohttp
 QUESTIONS = [f"What is {a} + {b}?" for a, b in ((12, 30), (7, 5), (40, 2), (23, 54), (81, 9), (66, 13))]
 LEAVES = 0.5  # how many of the answers are broken off
 BUSY = 503
+CONTEXT = 2048  # of the demo model; with a KV cache of just one, a single lost page is missed
 
 
 @dataclass
@@ -87,6 +88,19 @@ class Storm:
         if not done:
             raise RuntimeError("the answer has no end")
         return said
+
+
+async def fills_the_cache(url: str) -> bool:
+    """Whether a prompt can be read that needs every page of the KV cache: it would wait for one that was lost."""
+    tokens = [5, 6] * ((CONTEXT - 64) // 2)  # the template adds some more
+    body = {"model": "demo", "context": tokens, "prompt": " ", "stream": False, "options": {"num_predict": 1}}
+    async with (
+        asyncio.timeout(60),
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/api/generate", json=body) as reply,
+    ):
+        record = await reply.json()
+    return bool(record["prompt_eval_count"] > CONTEXT - 64)
 
 
 def resident_bytes(pid: int | str) -> int:
