@@ -16,6 +16,7 @@ PARAMETERS: dict[str, type] = {
     "top_k": int,
     "top_p": float,
     "min_p": float,
+    "typical_p": float,
     "repeat_penalty": float,
     "repeat_last_n": int,
     "presence_penalty": float,
@@ -23,6 +24,7 @@ PARAMETERS: dict[str, type] = {
     "seed": int,
     "num_predict": int,
     "num_ctx": int,
+    "num_keep": int,
     "stop": list,
 }
 

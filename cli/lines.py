@@ -11,8 +11,9 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from ktd.cli import settings
 
 PROMPT, MORE = ">>> ", "... "
-PLACEHOLDER = FormattedText([("ansibrightblack", "Send a message (/? for help)")])
 QUOTES = '"""'
+PLACEHOLDER = FormattedText([("ansibrightblack", "Send a message (/? for help)")])
+MORE_PLACEHOLDER = FormattedText([("ansibrightblack", f"{QUOTES} ends the message")])
 SYSTEM = "/set system "
 
 
@@ -40,7 +41,7 @@ class Lines:
     async def _rest(self, text: str) -> str:
         """The other lines of a quoted message, to the one that closes it."""
         while not text.rstrip().endswith(QUOTES):
-            text += "\n" + await self._session.prompt_async(MORE)
+            text += "\n" + await self._session.prompt_async(MORE, placeholder=MORE_PLACEHOLDER)
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
 

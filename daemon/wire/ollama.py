@@ -157,8 +157,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One line of an answer; the figures (durations in ns) are on the last."""
 
     model: str
-    done: bool
     created_at: datetime = msgspec.field(default_factory=partial(datetime.now, UTC))
+    done: bool
     done_reason: str = ""
     total_duration: int = 0
     load_duration: int = 0
