@@ -26,7 +26,8 @@ class Lookup:
         self._places: WeakKeyDictionary[Sequence, Places] = WeakKeyDictionary()
 
     def guess(self, grown: Items[Growth], states: Floats) -> list[tuple[int, ...]]:
-        guesses = self._other.guess(grown, states) if self._other else [()] * len(grown)
+        none: list[tuple[int, ...]] = [()] * len(grown)
+        guesses = self._other.guess(grown, states) if self._other else none
         if sum(growth.wanted > 0 for growth in grown) > self._answers:
             return guesses
         return [self._behind(growth) or guess for growth, guess in zip(grown, guesses, strict=True)]
