@@ -1,7 +1,7 @@
 """Progress on stderr of what takes long: a bar for each file and for all, or plain lines where nobody looks."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 from rich.console import Console
 from rich.progress import (
@@ -28,8 +28,7 @@ async def show(records: AsyncGenerator[Record]) -> Record:
     Lines with a total are about bytes, of a file by its digest or of the step itself. Raises Interrupted when they end
     before "success".
     """
-    with _bars(Console(stderr=True)) as bars:
-        board = Board(bars)
+    with closing(Board(_bars(Console(stderr=True)))) as board:
         async with aclosing(records):
             async for record in records:
                 status = str(record.get("status", ""))
@@ -51,15 +50,26 @@ class Board:
         self._bytes: dict[str, tuple[int, int]] = {}
         self._total: TaskID | None = None
 
+    def close(self) -> None:
+        self._bars.stop()
+
     def say(self, status: str) -> None:
+        """A line below the bars so far, which stay as they are."""
         if self._bars.disable:
             say(status, err=True)
-        else:
-            self._bars.console.print(status, highlight=False, markup=False)
+            return
+        self._bars.stop()
+        self._bars.console.print(status, highlight=False, markup=False)
+        for task in self._bars.task_ids:
+            self._bars.remove_task(task)
+        self._tasks.clear()
+        self._bytes.clear()
+        self._total = None
 
     def update(self, key: str, record: Record) -> None:
         completed, total = int(record.get("completed") or 0), int(record.get("total") or 0)
         known = key in self._tasks
+        self._bars.start()
         if not known:
             self._tasks[key] = self._bars.add_task(_label(record), total=total, completed=completed)
             if self._bars.disable:

@@ -1,16 +1,15 @@
-"""Blobs: the store's own files, `blobs/sha256-<hex>`, written aside, verified, then renamed into place."""
+"""Blobs: the store's own files, `blobs/sha256-<hex>`, written aside, proved, then renamed into place."""
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ktd.registry.errors import DigestMismatch, InvalidDigest
+from ktd.registry.errors import InvalidDigest
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 
@@ -37,29 +36,23 @@ class Blobs:
         """Where a blob lies or would lie: the only way from a digest to a path, never out of the root."""
         return self._root / f"sha256-{digest_hex(digest)}"
 
-    def add(self, chunks: Iterable[bytes], expected: str | None = None) -> str:
-        """Store bytes under their digest, which is returned; raises `DigestMismatch` when another was expected."""
-        with tempfile.NamedTemporaryFile(dir=self.staging, delete=False) as file:
-            staged = Path(file.name)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)  # says to `sweep` that a live process writes it
-                digest = _write(file.fileno(), chunks)
-                if expected is not None and digest_hex(expected) != digest_hex(digest):
-                    raise DigestMismatch(f"expected {expected}, got {digest}")
-                os.fsync(file.fileno())
-                os.replace(staged, self.path(digest))
-            except BaseException:
-                staged.unlink(missing_ok=True)
-                raise
-        _sync(self._root)
-        return digest
-
     def take(self, path: Path, digest: str) -> None:
         """Make a proved file of this disk the blob of its digest, durably."""
         with _opened(path) as descriptor:
             os.fsync(descriptor)
         os.replace(path, self.path(digest))
-        _sync(self._root)
+        synced(self._root)
+
+    @contextmanager
+    def staged_file(self) -> Iterator[Path]:
+        """A new file in staging, removed at the end of the block unless it was given another place."""
+        descriptor, name = tempfile.mkstemp(dir=self.staging)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # says to `sweep` that a live process writes it
+            yield Path(name)
+        finally:
+            os.close(descriptor)
+            Path(name).unlink(missing_ok=True)
 
     @contextmanager
     def staged_folder(self) -> Iterator[Path]:
@@ -94,18 +87,8 @@ class Blobs:
                     path.unlink(missing_ok=True)
 
 
-def _write(descriptor: int, chunks: Iterable[bytes]) -> str:
-    sha = hashlib.sha256()
-    for chunk in chunks:
-        sha.update(chunk)
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    return f"sha256:{sha.hexdigest()}"
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename durable."""
+def synced(folder: Path) -> None:
+    """Make a rename in a folder durable."""
     with _opened(folder) as descriptor:
         os.fsync(descriptor)
 

@@ -1,10 +1,7 @@
 """Create: a model out of another, or out of uploaded files, with texts of its own and, if asked, smaller weights."""
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ktd.registry.disk import writing
 from ktd.registry.errors import CreateRefused, ImportCancelled, RegistryError
@@ -50,11 +47,11 @@ def create(registry: Registry, wish: Wish, tell: Tell, cancelled: Cancelled = la
 
         files = [_quantized(registry, files, wish.recipe, progress)]
         tell(Said(f"creating new layer {files[0].digest}"))
-    record = _named(registry, wish, base, files)
-    for reference in registry.references(record.name):
-        tell(Said(f"using existing layer {reference.digest}"))
+    else:
+        for file in files:
+            tell(Said(f"using existing layer {file.digest}"))
     tell(Said("writing manifest"))
-    return record
+    return _named(registry, wish, base, files)
 
 
 def _uploaded(registry: Registry, wish: Wish) -> Sequence[Reference]:
@@ -65,15 +62,10 @@ def _uploaded(registry: Registry, wish: Wish) -> Sequence[Reference]:
 
 def _quantized(registry: Registry, files: Sequence[Reference], recipe: Recipe, progress: Progress) -> Reference:
     """The weights of a model, in however many files they are, as a new file of the store."""
-    descriptor, name = tempfile.mkstemp(dir=registry.blobs.staging, suffix=".gguf")
-    os.close(descriptor)
-    staged = Path(name)
-    try:
+    with registry.blobs.staged_file() as staged:
         with writing(staged):
             digest = quantize([file.path for file in files], staged, recipe, progress)
         registry.blobs.take(staged, digest)
-    finally:
-        staged.unlink(missing_ok=True)
     return registry.blob(digest)
 
 

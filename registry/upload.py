@@ -1,9 +1,7 @@
 """Upload: bytes that a client sends, written aside and hashed as they come, then a file of the store."""
 
-import fcntl
 import hashlib
-import os
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,25 +12,26 @@ from ktd.registry.errors import DigestMismatch
 
 
 class Upload:
-    """Write to it, then `finish`. What is not finished leaves nothing behind."""
+    """Write to it, then `finish`. What is not finished leaves nothing behind. Use it as a context manager."""
 
     def __init__(self, blobs: Blobs, expected: str) -> None:
         """Raises `InvalidDigest`."""
         self._blobs = blobs
         self._expected = digest_hex(expected)
         self._sha = hashlib.sha256()
-        descriptor, name = tempfile.mkstemp(dir=blobs.staging)
-        self._path, self._file = Path(name), os.fdopen(descriptor, "wb", buffering=0)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # says to `Blobs.sweep` that a live process writes it
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        with self._stack as failed:
+            self._path = failed.enter_context(self._blobs.staged_file())
+            self._file = failed.enter_context(self._path.open("wb", buffering=0))
+            self._stack = failed.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._stack.close()
 
     def write(self, data: bytes) -> None:
         """Raises `DiskFailed`."""

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from ktd.registry.errors import BadDownload, HubUnreachable, ImportCancelled, ModelBroken, PullError
 from ktd.registry.news import Arrived, Said
@@ -67,8 +66,9 @@ class Verifier:
     async def _check(self, reference: Reference, repair: bool, left: list[str]) -> AsyncGenerator[Arrived | Said, None]:
         origins = await asyncio.to_thread(self._registry.journal.origins, reference.digest)
         checksums = next((origin.checksums for origin in origins if origin.checksums), b"")
+        name = origins[0].file.path if origins and self._is_ours(reference) else reference.path.name
         found = list[Damage | None]()
-        async for event in self._inspect(reference, checksums, found):
+        async for event in self._inspect(reference, name, checksums, found):
             yield event
         damage = found[0]
         if damage is None:
@@ -88,9 +88,9 @@ class Verifier:
         return reference.path == self._registry.blobs.path(reference.digest)
 
     async def _inspect(
-        self, reference: Reference, checksums: bytes, found: list[Damage | None]
+        self, reference: Reference, name: str, checksums: bytes, found: list[Damage | None]
     ) -> AsyncGenerator[Arrived, None]:
-        """Read the file, telling how far it got."""
+        """Read the file, telling by its name at the hub how far it got."""
         left, read = threading.Event(), [0]
 
         def stopped() -> bool:
@@ -100,10 +100,10 @@ class Verifier:
         work = loop.run_in_executor(self._thread, inspect, reference, checksums, read, stopped)
         try:
             while not work.done():
-                yield _arrived(reference, read[0])
+                yield _arrived(reference, name, read[0])
                 await asyncio.wait([work], timeout=TICK)
             found.append(work.result())
-            yield _arrived(reference, read[0])
+            yield _arrived(reference, name, read[0])
         finally:
             left.set()
             await asyncio.wait([work])
@@ -186,5 +186,5 @@ def bad_ranges(found: bytes, wanted: bytes, size: int) -> Ranges | None:
     return tuple((number * PIECE, min((number + 1) * PIECE, size)) for number in bad) or None
 
 
-def _arrived(reference: Reference, count: int) -> Arrived:
-    return Arrived(Path(reference.path).name, reference.digest.removeprefix("sha256:"), reference.stamp.size, count)
+def _arrived(reference: Reference, name: str, count: int) -> Arrived:
+    return Arrived(name, reference.digest.removeprefix("sha256:"), reference.stamp.size, count)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from ktd.registry.blobs import synced
 from ktd.registry.pulls.blocks import BLOCK, Blocks
 from ktd.registry.pulls.hashes import Hashes
 
@@ -126,11 +127,7 @@ class Partial:
         os.fsync(self._file.fileno())
         self._notes.unlink()
         os.replace(self.path, target)
-        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        synced(target.parent)
 
     def _hash(self, most: int) -> bool:
         """Go on over the next blocks that are here; whether there may be more."""

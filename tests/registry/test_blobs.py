@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from ktd.registry.blobs import Blobs
 from ktd.registry.errors import DigestMismatch, InvalidDigest
+from ktd.registry.upload import Upload
 
 HEX = "0123456789abcdef" * 4
+HEX_DIGEST = f"sha256:{HEX}"
 
 
 @pytest.fixture
@@ -55,30 +57,36 @@ def test_no_text_leaves_the_root(tmp_path_factory, text):
         assert path.resolve().parent == (tmp_path_factory.getbasetemp() / "blobs").resolve()
 
 
-def test_add_and_discard(blobs):
-    digest = blobs.add([b"one", b"", b"two"])
-    assert digest == "sha256:" + hashlib.sha256(b"onetwo").hexdigest()
+def test_upload_and_discard(blobs):
+    digest = "sha256:" + hashlib.sha256(b"onetwo").hexdigest()
+    for spelled in (digest, digest.replace(":", "-")):
+        with Upload(blobs, spelled) as upload:
+            for part in (b"one", b"", b"two"):
+                upload.write(part)
+            assert upload.finish() == blobs.path(digest)
     assert blobs.path(digest).read_bytes() == b"onetwo"
-    assert blobs.add([b"onetwo"], expected=digest.replace(":", "-")) == digest
     blobs.discard(digest)
     blobs.discard(digest)
     assert not blobs.path(digest).exists()
 
 
 def test_wrong_bytes_leave_nothing(blobs, tmp_path):
-    with pytest.raises(DigestMismatch, match=f"expected sha256:{HEX}, got sha256:"):
-        blobs.add([b"other"], expected=f"sha256:{HEX}")
+    with (
+        pytest.raises(DigestMismatch, match=f'expected "sha256:{HEX}", got "sha256:'),
+        Upload(blobs, HEX_DIGEST) as upload,
+    ):
+        upload.write(b"other")
+        upload.finish()
     assert list((tmp_path / "staging").iterdir()) == []
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
 def test_a_broken_stream_leaves_nothing(blobs, tmp_path):
-    def stream():
-        yield b"some"
+    with pytest.raises(ConnectionResetError), Upload(blobs, HEX_DIGEST) as upload:
+        upload.write(b"some")
+        blobs.sweep()
+        assert list((tmp_path / "staging").iterdir())  # a live process writes it
         raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        blobs.add(stream())
     assert list((tmp_path / "staging").iterdir()) == []
 
 

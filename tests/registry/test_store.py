@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from ktd.registry.errors import FileChanged, FileGone, InvalidName, ModelBroken, ModelNotFound
 from ktd.registry.names import ModelName
 from ktd.registry.store import Registry
+from ktd.registry.upload import Upload
 
 
 def names(registry) -> list[str]:
@@ -108,8 +109,9 @@ def test_delete_leaves_the_users_file(registry, weights, home):
 
 def test_delete_frees_what_the_store_owns(registry, weights, home):
     """As a pulled model will be: its blob is a file of the store."""
-    digest = registry.blobs.add([weights.read_bytes()])
-    stored = registry.blobs.path(digest)
+    with Upload(registry.blobs, f"sha256:{sha256(weights.read_bytes()).hexdigest()}") as upload:
+        upload.write(weights.read_bytes())
+        stored = upload.finish()
     registry.import_files([weights], name="one")
     with sqlite3.connect(home / "registry.db") as connection:
         connection.execute("UPDATE blobs SET path = '', mtime_ns = ?", (stored.stat().st_mtime_ns,))
