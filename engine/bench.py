@@ -45,11 +45,12 @@ class Plan:
 
 
 class Roofs(msgspec.Struct, frozen=True):
-    """What all threads together reach here: bytes read and multiplications, a second."""
+    """What all threads together reach here: bytes read and multiplications, a second. To measure it took `seconds`."""
 
     bandwidth: float
     float_products: float
     byte_products: float
+    seconds: float
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -85,8 +86,9 @@ def measure(load: Load, plan: Plan) -> Report:
     """Raises LoadRefused."""
     machine = _core.Machine(load.threads or 0)
     threads, isa = machine.threads, machine.isa
+    began = time.perf_counter()
     bandwidth = machine.read_bandwidth(min(BANDWIDTH_BUFFER, available_memory() // 4))
-    roofs = Roofs(bandwidth, *machine.multiplication_peak())
+    roofs = Roofs(bandwidth, *machine.multiplication_peak(), time.perf_counter() - began)
     del machine
     model, _ = open_model(load, lambda done, total: None)
     if plan.longest > model.context:

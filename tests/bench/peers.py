@@ -5,8 +5,9 @@
 DIR holds a peer's `llama-bench` and `llama-batched-bench`, built for this machine (`cmake -DGGML_NATIVE=ON`); leave one
 out to do without it. Every round runs each engine once, in its own process, on a machine that should have nothing else
 to do. Figures are tokens per second: `pp` reads a prompt, `tg` writes, `tg@N` writes behind N tokens, `tg xN` writes N
-answers together (the sum of all). `load` is seconds until a first token from a warm file, `rss` the process's largest
-size. ik_llama.cpp runs with the flags that are best for it: repacked weights, fused experts, MLA 3, flash attention.
+answers together (the sum of all), `tg busy` writes while another process keeps one core busy. `load` is seconds until a
+first token from a warm file, and the process's largest size. ik_llama.cpp runs with the flags that are best for it:
+repacked weights, fused experts, MLA 3, flash attention.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +29,17 @@ BEST_OF_IK_TOGETHER = ("-rtr", "-mla", "3")  # the rest it does by itself
 
 
 class Test(NamedTuple):
-    """Reads `prompt` tokens or, where that is 0, writes `written`, behind `depth` others, in `together` answers."""
+    """Reads `prompt` tokens or, where that is 0, writes `written`, behind `depth` others, in `together` answers.
+
+    While one core is `busy` with something else.
+    """
 
     name: str
     prompt: int = 0
     written: int = 0
     depth: int = 0
     together: int = 1
+    busy: bool = False
 
 
 TESTS = (
@@ -42,6 +48,7 @@ TESTS = (
     Test("tg64", written=64),
     Test(f"tg@{DEPTH}", written=WRITTEN, depth=DEPTH),
     Test("tg x4", written=WRITTEN, together=4),
+    Test("tg busy", written=WRITTEN, busy=True),
     Test("load", written=1),
 )
 
@@ -59,20 +66,33 @@ class Engine:
     name: str
     command: Callable[[Path, Test, int], list[str]]
     rate: Callable[[Any, Test], float]
+    beside: Callable[[Any], float] = lambda report: 0.0  # seconds that it did something that the others do not
 
     def run(self, model: Path, test: Test, threads: int) -> Run | None:
         """None where the engine fails on this file; what it said goes to stderr."""
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            self.command(model, test, threads), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        out, err = process.communicate()
-        seconds = time.perf_counter() - began
+        with one_core_busy() if test.busy else nullcontext():
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                self.command(model, test, threads), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            out, err = process.communicate()
+            seconds = time.perf_counter() - began
         if process.returncode != 0:
             print(f"{self.name} failed on {model.name}, {test.name}: {err.strip()[-300:]}", file=sys.stderr)
             return None
         report = printed(out if out.strip() else err)  # ik's batched bench writes its table to stderr
-        return Run(self.rate(report, test), seconds, resident(err), report)
+        return Run(self.rate(report, test), seconds - self.beside(report), resident(err), report)
+
+
+@contextmanager
+def one_core_busy() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def timed(command: list[str]) -> list[str]:
@@ -107,7 +127,7 @@ def ktd() -> Engine:
         (only,) = report["tests"]
         return float(only["tokens_per_second"])
 
-    return Engine("ktd", command, rate)
+    return Engine("ktd", command, rate, lambda report: float(report["roofs"]["seconds"]))
 
 
 def peer(name: str, folder: Path, flags: tuple[str, ...], flags_together: tuple[str, ...], deep: str) -> Engine:
