@@ -11,6 +11,7 @@ hundred times as much.
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,21 @@ def test_prefill_in_one_and_in_chunks(name: str, folder: Path) -> None:
         ours.append(stepper.step({1: (TOKENS[at : at + size], at)})[1])
         at += size
     assert_close(np.concatenate(ours), name)
+
+
+@pytest.mark.parametrize("architecture", sorted({tiny.architecture for tiny in tiny_families.MODELS.values()}))
+def test_the_head_is_the_embedding_or_its_own(architecture: str, tmp_path: Path) -> None:
+    """Where the configuration has one, here it is the other."""
+    tiny = next(tiny for tiny in tiny_families.MODELS.values() if tiny.architecture == architecture)
+    tied = tiny_families.make(tiny).config.tie_word_embeddings
+    tiny = replace(tiny, config={**tiny.config, "tie_word_embeddings": not tied})
+    made = tiny_families.make(tiny)
+    path = tiny_export.export(made, tiny, tmp_path / "model.gguf")
+    with Gguf.open(path) as gguf:
+        assert ("output.weight" in gguf.tensors) == tied
+    exact = tiny_families.logits(made, TOKENS, torch.float64)
+    tolerance = FACTOR * float(np.abs(tiny_families.logits(made, TOKENS) - exact).max())
+    assert np.abs(Stepper(path).read(TOKENS) - exact).max() <= tolerance
 
 
 @NAMES

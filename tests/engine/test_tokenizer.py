@@ -137,7 +137,7 @@ def test_ends_are_those_of_the_file_and_the_well_known() -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"model": "t5"}, "tokenizer model 't5' is not supported; supported are bert, gpt2, llama"),
+        ({"model": "rwkv"}, "tokenizer model 'rwkv' is not supported; supported are bert, gpt2, llama, t5"),
         ({"pre": "viking"}, "tokenizer.ggml.pre 'viking' is unknown; known are chatglm-bpe, deepseek-coder"),
         ({"pre": None}, "tokenizer.ggml.pre is missing"),
         ({"eos_token_id": 1 << 30}, "tokenizer.ggml.eos_token_id is 1073741824, outside the vocabulary of 2560"),
