@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ktd.engine.gguf import Array, GGUFError, Metadata
-from ktd.registry.resolver import gigabytes
+from ktd.registry.sizes import gigabytes
 
 WORKER = 256 << 20  # a worker besides its weights and cache
 CONTEXT = 32768  # tokens that a model is loaded for when nobody says otherwise

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from ktd.registry.errors import NoSuchQuant
 from ktd.registry.names import DEFAULT_TAG
+from ktd.registry.sizes import gigabytes
 from ktd.registry.sources.hub import HubFile
 
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -104,14 +105,6 @@ def table(there: Iterable[Variant]) -> str:
     rows = [(variant.label, gigabytes(variant.size), variant.files[0].path) for variant in there]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     return "\n".join(f"  {label:<{widths[0]}}  {size:>{widths[1]}}  {path}" for label, size, path in rows)
-
-
-def gigabytes(count: int) -> str:
-    for unit, letters in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if count >= unit:
-            number = count / unit
-            return f"{number:.0f} {letters}" if number >= 10 else f"{number:.1f} {letters}"
-    return f"{count} B"
 
 
 def _variant(folder: str, stem: str, count: int, shards: dict[int, HubFile]) -> Variant:

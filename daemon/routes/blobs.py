@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ktd.daemon import keys
 from ktd.daemon.errors import BadRequest
+from ktd.registry.blobs import digest_hex
 from ktd.registry.errors import InvalidDigest
 from ktd.registry.upload import Upload
 
@@ -13,12 +14,13 @@ GATHERED = 4 << 20  # bytes handed to the disk at a time
 
 
 async def exists(request: web.Request) -> web.Response:
-    there = await asyncio.to_thread(request.app[keys.REGISTRY].stored, _digest(request))
+    digest = checked(request.match_info["digest"])
+    there = await asyncio.to_thread(request.app[keys.REGISTRY].stored, digest)
     return web.Response(status=200 if there else 404)
 
 
 async def upload(request: web.Request) -> web.Response:
-    digest, registry = _digest(request), request.app[keys.REGISTRY]
+    digest, registry = checked(request.match_info["digest"]), request.app[keys.REGISTRY]
     if await asyncio.to_thread(registry.stored, digest):
         await _drain(request)
         return web.Response(status=200)
@@ -39,11 +41,9 @@ async def _drain(request: web.Request) -> None:
         pass
 
 
-def _digest(request: web.Request) -> str:
-    """The digest as it is spelled here. Raises BadRequest."""
-    text = request.match_info["digest"].lower().replace("sha256-", "sha256:", 1)
+def checked(digest: str) -> str:
+    """A client's digest as it is spelled here. Raises BadRequest."""
     try:
-        request.app[keys.REGISTRY].blobs.path(text)
+        return f"sha256:{digest_hex(digest.lower())}"
     except InvalidDigest as error:
         raise BadRequest("invalid digest format") from error
-    return text

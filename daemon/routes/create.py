@@ -13,12 +13,13 @@ from ktd.daemon.bodies import body_of
 from ktd.daemon.chat.go.render import flaw
 from ktd.daemon.chat.options import terms
 from ktd.daemon.errors import BadRequest, NotSupported
+from ktd.daemon.routes import blobs
 from ktd.daemon.routes.pull import FORM, pull_lines
 from ktd.daemon.streams import stream
 from ktd.daemon.wire import pulls
 from ktd.daemon.wire.decode import decode
 from ktd.registry.create import Wish, create
-from ktd.registry.errors import InvalidDigest, InvalidName, ModelNotFound
+from ktd.registry.errors import InvalidName, ModelNotFound
 from ktd.registry.modelfile import ROLES, parse
 from ktd.registry.names import ModelName
 from ktd.registry.news import Said, Step
@@ -32,7 +33,7 @@ NO_DIGEST = "0" * 19  # clients of Ollama's draw a bar for lines with a digest, 
 
 async def make(request: web.Request) -> web.StreamResponse:
     body = decode(body_of(request), pulls.CreateRequest)
-    lines = _lines(request.app, _wish(request.app, _unfolded(body)))
+    lines = _lines(request.app, _wish(_unfolded(body)))
     if body.stream:
         return await stream(request, lines, FORM)
     async with aclosing(lines):
@@ -61,7 +62,7 @@ def _unfolded(body: pulls.CreateRequest) -> pulls.CreateRequest:
     )
 
 
-def _wish(app: web.Application, body: pulls.CreateRequest) -> Wish:
+def _wish(body: pulls.CreateRequest) -> Wish:
     """Raises BadRequest."""
     name = _name(body.model or body.name)
     if body.adapters:
@@ -73,7 +74,7 @@ def _wish(app: web.Application, body: pulls.CreateRequest) -> Wish:
         name=name,
         changes=_changes(body),
         source=_name(body.from_) if body.from_ else None,
-        files=_digests(app, body.files),
+        files=_digests(body.files),
         recipe=recipe_named(quantization) if quantization else None,
     )
 
@@ -85,19 +86,12 @@ def _name(text: str) -> ModelName:
         raise BadRequest("invalid model name") from error
 
 
-def _digests(app: web.Application, files: Mapping[str, str]) -> list[str]:
+def _digests(files: Mapping[str, str]) -> list[str]:
     """The digests of the files in the order of their names, which is that of shards."""
-    found = []
-    for path, text in sorted(files.items()):
+    for path in files:
         if path.startswith("/") or "\\" in path or ".." in path.split("/"):
             raise BadRequest("file path must be relative")
-        digest = text.lower().replace("sha256-", "sha256:", 1)
-        try:
-            app[keys.REGISTRY].blobs.path(digest)
-        except InvalidDigest as error:
-            raise BadRequest("invalid digest format") from error
-        found.append(digest)
-    return found
+    return [blobs.checked(digest) for _, digest in sorted(files.items())]
 
 
 def _changes(body: pulls.CreateRequest) -> Changes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ktd.engine.gguf import GGUFError, Incomplete, Shard, read_beginning
 from ktd.registry.errors import HubRefused, NoSpace
-from ktd.registry.resolver import gigabytes
+from ktd.registry.sizes import gigabytes
 from ktd.registry.sources.hub import HubFile
 
 FIRST = 2 << 20  # bytes of a header asked for at first; R1's has some 6 MB, its later shards' far less

@@ -27,7 +27,8 @@ from ktd.registry.pulls.preflight import Beginning
 from ktd.registry.pulls.relay import Source
 from ktd.registry.record import ModelRecord
 from ktd.registry.reference import Reference, Stamp
-from ktd.registry.resolver import Variant, gigabytes, resolve, selected
+from ktd.registry.resolver import Variant, resolve, selected
+from ktd.registry.sizes import gigabytes
 from ktd.registry.sources.asking import asked, first_answer
 from ktd.registry.sources.hub import Hub, HubFile, Listing
 from ktd.registry.sources.transfer import Broken, RangeRefused, Transfer
