@@ -9,21 +9,20 @@ from collections.abc import Callable
 from ktd.engine.models import ffn
 from ktd.engine.models.family import Family
 from ktd.engine.models.source import Source
-from ktd.engine.spec import Combine, Head, Stage, Weight
-
-# Embedding and head are the model's own in most files.
-NEEDED = ("nextn.eh_proj.weight", "nextn.enorm.weight", "nextn.hnorm.weight", "attn_norm.weight")
+from ktd.engine.spec import Combine, Head, Stage, Weight, weights
 
 
 def stages(source: Source, family: Family, attention: Callable[[int], Stage]) -> tuple[Stage, ...]:
     """The first such block; none where the file has none, or not all of it."""
     layer = source.layers
-    if not all(source.in_block(layer, part) for part in NEEDED):
+    if not source.in_block(layer, "nextn.eh_proj.weight"):
         return ()
-    return (_combine(source, layer), attention(layer), ffn.read(source, family, layer), _head(source, layer))
+    block = (_combine(source, layer), attention(layer), ffn.read(source, family, layer), _head(source, layer))
+    return block if all(source.has(weight.name) for weight in weights(block)) else ()
 
 
 def _combine(source: Source, layer: int) -> Combine:
+    """Embedding and head are the model's own in most files."""
     dim, shape = source.dim, source.table.shape
     return Combine(
         table=source.optional(layer, "nextn.embed_tokens.weight", *shape) or source.table,
