@@ -124,9 +124,16 @@ async def served(hub: FakeHub, start: Callable[..., Any]) -> Daemon:
     return started
 
 
+@pytest.fixture(scope="module")
+def real(real_daemon: DaemonProcess) -> Iterator[DaemonProcess]:
+    """A daemon process with the real engine, and nothing in memory. Models that others have imported may be there."""
+    yield real_daemon
+    real_daemon.unload()
+
+
 @pytest.fixture(scope="session")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """A daemon process with the real engine. It has to end well."""
+def real_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """It has to end well."""
     process = DaemonProcess(tmp_path_factory.mktemp("real") / "home")
     process.address = process.url()
     yield process

@@ -122,7 +122,7 @@ async def test_ollama_in_javascript(told: Any, http: aiohttp.ClientSession) -> N
     (call,) = told["called"]["message"]["tool_calls"]
     assert call["function"]["arguments"] == {"city": "Oslo"}
     assert "demo:latest" in [model["name"] for model in told["list"]["models"]]
-    assert [model["name"] for model in told["ps"]["models"]] == ["demo:latest"]
+    assert "demo:latest" in [model["name"] for model in told["ps"]["models"]]
     assert told["shown"]["model_info"]["general.architecture"] == "deepseek2"
     assert [len(vector) > 100 for vector in told["embedded"]["embeddings"]] == [True, True]
     assert told["missing"] == [404, "model 'nope' not found"]

@@ -1,10 +1,12 @@
 """The daemon as a process of its own, the way `ktd serve` runs it."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 from processes import children
 
@@ -35,6 +37,14 @@ class DaemonProcess:
 
     def workers(self) -> list[int]:
         return [pid for pid, command in self.children().items() if "ktd.engine.worker" in command]
+
+    def unload(self) -> None:
+        """Have every model leave memory."""
+        with urlopen(f"{self.address}/api/ps") as reply:
+            names = [model["name"] for model in json.load(reply)["models"]]
+        for name in names:
+            with urlopen(f"{self.address}/api/generate", json.dumps({"model": name, "keep_alive": 0}).encode()):
+                pass
 
     def end(self) -> tuple[int, str, str]:
         """Exit status and what it wrote besides its first line, once it has ended."""
