@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from ktd.engine.errors import LoadRefused
 from ktd.engine.messages import CacheType, PlacementRow, Residence
+from ktd.engine.seat import CUDA, Seat
 from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, weights
 
 PAGE_TOKENS = 32
@@ -50,10 +51,15 @@ class Placement:
     context: int  # tokens
     pages: int  # of PAGE_TOKENS tokens
     residence: Residence  # of the weights
+    seats: tuple[Seat, ...] = ()  # of the stages, then of the draft's; none: all is on the CPU
 
     @property
     def bytes(self) -> int:
         return sum(row.bytes for row in self.rows)
+
+    @property
+    def gpu_bytes(self) -> int:
+        return sum(row.bytes for row in self.rows if row.device.startswith(CUDA))
 
 
 def place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> Placement:
@@ -94,13 +100,13 @@ def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish
     taken = sum(row.bytes for row in fixed) + HEADROOM
     per_page = cache_row_bytes(spec, budget.cache_type) * PAGE_TOKENS
     room = max(0, budget.free - taken) // per_page * PAGE_TOKENS
-    context, reason = _context(spec.context, wish, room)
+    context, reason = context_for(spec.context, wish, room)
     if (held := max(context, wish.cache or 0)) > room:
         chosen = wish.context is None and wish.cache is None and not wish.whole
-        least = taken + _pages(min(held, LEAST_CONTEXT) if chosen else held) * per_page
-        raise _too_large(taken + _pages(held) * per_page, budget.free, context, least - budget.free)
-    several = 1 if wish.cache else _contexts(_pages(context) * per_page, budget.free - taken)
-    pages = _pages(held) * several
+        least = taken + pages_for(min(held, LEAST_CONTEXT) if chosen else held) * per_page
+        raise _too_large(taken + pages_for(held) * per_page, budget.free, context, least - budget.free)
+    several = 1 if wish.cache else _contexts(pages_for(context) * per_page, budget.free - taken)
+    pages = pages_for(held) * several
     cache = PlacementRow("KV cache", "cpu", pages * per_page, reason)
     return Placement((*fixed, cache), context, pages, budget.residence)
 
@@ -108,7 +114,7 @@ def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish
 def _with_experts(rest: Placement, bytes: int, free: int) -> Placement:
     """Experts on disk, and as many of them in memory as the rest leaves room for."""
     held = min(bytes, max(0, free - HEADROOM - rest.bytes))
-    why = f"{_gib(bytes)} on disk, read as they are chosen: memory holds {held / bytes:.0%}"
+    why = f"{gib(bytes)} on disk, read as they are chosen: memory holds {held / bytes:.0%}"
     return replace(rest, rows=(PlacementRow(ROUTED, "cpu", held, why), *rest.rows))
 
 
@@ -124,7 +130,7 @@ def _up(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def _context(trained: int, wish: Wish, room: int) -> tuple[int, str]:
+def context_for(trained: int, wish: Wish, room: int) -> tuple[int, str]:
     """The longest text, and the reason for it; what was asked for is granted or refused, never shortened."""
     wanted = wish.cache if wish.context is None else wish.context
     if wanted is not None:
@@ -145,7 +151,7 @@ def _contexts(bytes: int, room: int) -> int:
     return max(1, min(MOST_CONTEXTS, room // (PLENTY * bytes)))
 
 
-def _pages(tokens: int) -> int:
+def pages_for(tokens: int) -> int:
     return -(-tokens // PAGE_TOKENS)
 
 
@@ -191,11 +197,11 @@ def _work_rows(budget: Budget) -> Iterable[PlacementRow]:
 def _too_large(needed: int, free: int, context: int, short: int) -> LoadRefused:
     return LoadRefused(
         "out_of_memory",
-        f"model requires more system memory ({_gib(needed)}) than is available ({_gib(free)}), "
+        f"model requires more system memory ({gib(needed)}) than is available ({gib(free)}), "
         f"with a context of {context} tokens",
         short,
     )
 
 
-def _gib(bytes: int) -> str:
+def gib(bytes: int) -> str:
     return f"{bytes / (1 << 30):.1f} GiB"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 CPU = "cpu"  # the CPU runtime
+CUDA = "cuda"  # what the names of GPUs begin with
 TORCH_CPU = "torch-cpu"  # torch on the CPU, in place of a GPU: for tests and for finding faults
 
 
