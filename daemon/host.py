@@ -157,6 +157,9 @@ class ModelHost:
             answer_tokens=settings.max_new_tokens,
             drafting=settings.drafting,
             lookup=settings.lookup,
+            devices=settings.devices,
+            gpu_experts=settings.gpu_experts,
+            rules=settings.rules,
             reserved=sum(each.worker.loaded.mapped for each in self._in_memory() if each.worker),
             whole=whole,
         )

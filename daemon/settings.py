@@ -28,6 +28,9 @@ class Settings:
     drafting: int = DRAFTING  # answers at once for which tokens are guessed, by a model's own NextN block; 0: never
     lookup: int = 0  # tokens that are guessed where a text repeats itself; 0: none
     threads: int | None = None  # None: the engine chooses
+    devices: str = "cpu"  # that models are placed on; cuda:0 and so on are GPUs, auto is all of them
+    gpu_experts: str = "auto"  # routed experts that go to GPUs: what fits, those of so many layers, or so many bytes
+    rules: str = ""  # the text of a file that says which tensors go where
     max_loaded: int = 3  # models in memory at once
     max_queue: int = 512  # requests waiting or running before new ones are turned away
     max_connections: int = 1024  # of clients, before new ones are closed at once
@@ -72,6 +75,9 @@ ROWS = (
     Row("drafting", "DRAFTING", values.number),
     Row("lookup", "LOOKUP", values.number),
     Row("threads", "THREADS", values.count),
+    Row("devices", "DEVICES", values.devices),
+    Row("gpu_experts", "GPU_EXPERTS", values.gpu_experts),
+    Row("rules", "RULES", values.text_of_file),
     Row("max_loaded", "MAX_LOADED_MODELS", values.count, ollama=True),
     Row("max_queue", "MAX_QUEUE", values.count, ollama=True),
     Row("max_connections", "MAX_CONNECTIONS", values.count),

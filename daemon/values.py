@@ -91,5 +91,26 @@ def rate(text: str) -> int | None:
     return int(match[1]) * UNITS[match[2].upper()] or None
 
 
+def devices(text: str) -> str:
+    wanted = text.lower().replace(" ", "")
+    if not re.fullmatch(r"auto|cpu|torch-cpu|cuda(:\d{1,2})?(,cuda:\d{1,2})*", wanted):
+        raise ValueError("not cpu, auto, or GPUs such as cuda:0 or cuda:0,cuda:1")
+    return wanted
+
+
+def gpu_experts(text: str) -> str:
+    if not re.fullmatch(r"auto|\d{1,4}(\s*layers)?|\d{1,4}(\.\d+)?\s*gi?b", text.strip(), re.IGNORECASE):
+        raise ValueError("not auto, a number of layers, or a size such as 20GB")
+    return text.strip()
+
+
+def text_of_file(text: str) -> str:
+    file = path(text)
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())

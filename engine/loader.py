@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ktd.engine import _core
-from ktd.engine.check import check
+from ktd.engine.cards import AUTO, Card
 from ktd.engine.errors import LoadRefused
-from ktd.engine.executor import STEP_TOKENS, CpuExecutor, Executor, Progress, derived_bytes
-from ktd.engine.gguf import Gguf, GGUFError, Tensor
+from ktd.engine.executor import STEP_TOKENS, Executor, Progress
+from ktd.engine.gguf import Gguf, GGUFError
 from ktd.engine.memory import available_memory
-from ktd.engine.messages import DRAFTING, Load, Loaded, Residence
+from ktd.engine.messages import DRAFTING, Load, Loaded, PlacementRow
 from ktd.engine.models import spec_for
-from ktd.engine.placement import DEFAULT_CONTEXT, Budget, Placement, Wish, draft_fits, place, routed_experts
-from ktd.engine.spec import ModelSpec
+from ktd.engine.opening import Opened, Reading, on_cpu
+from ktd.engine.placement import DEFAULT_CONTEXT, Placement, routed_experts
+from ktd.engine.seat import CPU, TORCH_CPU
+from ktd.engine.spec import ModelSpec, weights
 from ktd.engine.tokenizer import Tokenizer
 
+NVIDIA = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
 MOST_STEP_TOKENS = 8192
 
 
@@ -50,50 +54,61 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
     with Gguf.open(load.files) as gguf:
         spec = spec_for(gguf, load.context or DEFAULT_CONTEXT)
         spec = spec if load.drafting else replace(spec, draft=())
-        types = {number for number, *_ in _core.tensor_types()}
-        sizes = _sizes(check(spec, gguf, types))
+        free = max(0, available_memory() - load.reserved)
+        reading = Reading(machine, gguf, spec, load, free, progress)
+        sizes = reading.sizes  # a tensor that is missing or unknown ends it here
         tokenizer = Tokenizer.from_metadata(gguf.metadata)
         if len(tokenizer) > spec.vocab:
             problem = f"the tokenizer has {len(tokenizer)} tokens, the model only {spec.vocab}"
             raise LoadRefused("bad_file", problem)
-        wish = Wish(load.context, load.cache_tokens, load.whole)
-        free, derived = available_memory(), derived_bytes(spec, gguf)
-        residence = load.weights or _residence(load.files)
-        budget = Budget(max(0, free - load.reserved), load.cache_type, derived, residence=residence)
-        if spec.draft and not draft_fits(spec, sizes, budget, wish):
-            spec = replace(spec, draft=())
-        tensors = check(spec, gguf, types)
-        sizes = _sizes(tensors)
-        largest = place(spec, sizes, budget, wish)  # what is sure to be too large ends here
-        step = load.step_tokens or STEP_TOKENS
-        step = step if spec.generates else max(step, largest.context)
-        executor = CpuExecutor(machine, spec, gguf, tensors, largest.residence, step, progress)
-    budget = replace(budget, scratch=executor.scratch_bytes, residence=largest.residence)
-    placement = place(spec, sizes, budget, wish)
-    executor.open_cache(placement.pages, load.cache_type)
+        opened = _opened(reading)
+    placement = opened.placement
     model = OpenModel(
-        spec=spec,
-        sizes=sizes,
+        spec=opened.spec,
+        sizes={weight.name: sizes[weight.name] for weight in weights((opened.spec.stages, opened.spec.draft))},
         tokenizer=tokenizer,
-        executor=executor,
+        executor=opened.executor,
         context=placement.context,
         pages=placement.pages,
-        step_tokens=step,
+        step_tokens=opened.step_tokens,
         parallel=load.parallel,
         answer_tokens=load.answer_tokens,
         drafting=load.drafting,
         lookup=load.lookup,
     )
-    return model, _loaded(load, spec, placement, sizes)
+    return model, _loaded(load, opened.spec, placement, model.sizes)
 
 
-def _sizes(tensors: Sequence[Tensor]) -> dict[str, int]:
-    return {tensor.name: tensor.nbytes for tensor in tensors}
+def _opened(reading: Reading) -> Opened:
+    """On the devices that were asked for; those that were only offered are left alone where they are too small."""
+    cards = _cards(reading.load, reading.free)
+    if not cards:
+        return on_cpu(reading)
+    from ktd.engine.gpu.opening import on_cards
+
+    try:
+        return on_cards(reading, cards)
+    except LoadRefused as refusal:
+        if reading.load.devices != AUTO or refusal.kind != "out_of_memory":
+            raise
+        opened = on_cpu(reading)
+        note = PlacementRow("nothing", ", ".join(card.name for card in cards), 0, str(refusal))
+        return replace(opened, placement=replace(opened.placement, rows=(*opened.placement.rows, note)))
 
 
-def _residence(files: Sequence[str]) -> Residence:
-    """Mapping costs nothing, but is slow to read from where the kernel does not map files in huge pages."""
-    return "mapped" if all(map(_core.maps_huge, files)) else "read"
+def _cards(load: Load, free: int) -> Sequence[Card]:
+    """Raises LoadRefused for one that was named and is not there."""
+    if load.devices == CPU or (load.devices == AUTO and not any(NVIDIA.glob("*"))):
+        return ()
+    if load.devices == TORCH_CPU:
+        return (Card(TORCH_CPU, "torch on the CPU", free // 2),)
+    try:
+        from ktd.engine.gpu.found import found
+    except ImportError as error:
+        if load.devices == AUTO:
+            return ()
+        raise LoadRefused("bad_option", f"GPUs need torch (pip install 'ktd[gpu]'): {error}") from error
+    return found(load.devices)
 
 
 def _machine(load: Load) -> _core.Machine:
@@ -114,12 +129,13 @@ def _machine(load: Load) -> _core.Machine:
 def _loaded(load: Load, spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> Loaded:
     passing = routed_experts(spec) if placement.residence == "streamed" else frozenset()
     mapped = sum(size for name, size in sizes.items() if name not in passing)
+    memory = placement.bytes - placement.gpu_bytes
     return Loaded(
         architecture=spec.architecture,
         context=placement.context,
-        memory=placement.bytes,
-        gpu_memory=0,
+        memory=memory,
+        gpu_memory=placement.gpu_bytes,
         placement=placement.rows,
-        mapped=0 if placement.residence == "read" else mapped,
+        mapped=0 if placement.residence == "read" else min(mapped, memory),
         cache_type=load.cache_type,
     )

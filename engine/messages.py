@@ -109,6 +109,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     choose a shorter context, or leave experts on disk, for want of memory. `drafting`: a model's own NextN block
     guesses tokens while it gives at most so many answers at once; 0: never. `lookup`: then it guesses so many tokens
     where a text repeats itself.
+
+    `devices`: cpu, cuda:0, cuda:1, .. or several of these with commas between, or auto for all GPUs that there are;
+    `gpu_experts` of a MoE model go there too: auto, a number of layers, or a size as 20GB; `rules` is the text of a
+    YAML file that says more (see engine/rules.py).
     """
 
     files: tuple[str, ...]
@@ -124,6 +128,9 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     whole: bool = False
     drafting: int = DRAFTING
     lookup: int = 0
+    devices: str = "cpu"
+    gpu_experts: str = "auto"
+    rules: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

@@ -24,6 +24,9 @@ FLAGS = {
     "DRAFTING": ("N", "Answers at once for which tokens are guessed, by a NextN block; 0: never.  [default: 1]"),
     "LOOKUP": ("N", "Guess so many tokens where an answer repeats its text, as edited code does.  [default: 0]"),
     "THREADS": ("N", "CPU threads per model.  [default: every physical core]"),
+    "DEVICES": ("LIST", "Where models go: cpu, auto for all GPUs too, or GPUs as cuda:0,cuda:1.  [default: cpu]"),
+    "GPU_EXPERTS": ("auto|N|SIZE", "Routed experts on GPUs: what fits, of N layers, or 20GB.  [default: auto]"),
+    "RULES": ("FILE", "YAML that says which tensors go to which device; KTransformers' files too."),
     "MAX_LOADED_MODELS": ("N", "Models in memory at once.  [default: 3]"),
     "MAX_QUEUE": ("N", "Requests waiting or running before new ones get a 503.  [default: 512]"),
     "MAX_CONNECTIONS": ("N", "Connections of clients before new ones are closed.  [default: 1024]"),
@@ -46,6 +49,7 @@ KTRANSFORMERS = {  # its names for the same; those of one word are the same anyw
     "STEP_TOKENS": "chunk_size",
     "NUM_PARALLEL": "max_batch_size",
     "MAX_NEW_TOKENS": "max_new_tokens",
+    "RULES": "optimize_config_path",
     "GGUF_PATH": "gguf_path",
     "MODEL_PATH": "model_path",
 }
@@ -73,17 +77,8 @@ def flag(variable: str) -> str:
     type=click.Choice(BACKENDS),
     help=f"KTransformers' flag: {ONE_AT_A_TIME} answers one request at a time.",
 )
-@click.option(
-    "--optimize_config_path",
-    "rules",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="KTransformers' flag: which part of the model goes to which device.",
-)
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does; for a parent process.")
-def command(
-    config: str | None, backend: str | None, rules: str | None, until_stdin_closes: bool, **flags: str | None
-) -> None:
+def command(config: str | None, backend: str | None, until_stdin_closes: bool, **flags: str | None) -> None:
     """Run the daemon in this terminal until Ctrl-C.
 
     \b
@@ -119,6 +114,6 @@ def command(
         raise click.ClickException(str(error)) from None
     for choice in chosen.choices:
         say(f"{key(choice.row)} = {choice.shown}  (from {choice.origin})")
-    if rules:
-        say(f"{rules}: there is only one device to choose in this version, the CPU; all of the model goes there")
+    if chosen.settings.rules and chosen.settings.devices == "cpu":
+        say("the rules choose among devices, and --devices names the CPU alone: all of a model goes there")
     sys.exit(run(chosen.settings, until_stdin_closes=until_stdin_closes))

@@ -35,6 +35,7 @@ class CpuLayers:
         held = file_weights(gguf, [tensor for tensor in tensors if tensor.name in names], residence)
         if residence != "streamed":
             populate(machine, held, held.bytes, progress)
+        self.bytes = held.bytes
         self._runtime = _core.RoutedExperts(machine, held, self._layers, step_tokens, residence == "streamed")
         self._tokens = step_tokens
         self._taken = 0

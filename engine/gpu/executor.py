@@ -12,7 +12,7 @@ from ktd.engine.gpu.cpu_layers import CpuLayers
 from ktd.engine.gpu.device import Device
 from ktd.engine.gpu.pipeline import Pipeline
 from ktd.engine.gpu.places import products_on
-from ktd.engine.gpu.stored import StoredWeights
+from ktd.engine.gpu.stored import StoredWeights, Tally
 from ktd.engine.messages import CacheType, Residence
 from ktd.engine.seat import Seat
 from ktd.engine.spec import ModelSpec
@@ -37,9 +37,11 @@ class TorchExecutor:
         A step has at most `step_tokens` tokens.
         """
         torch.set_num_threads(1)  # the cores are the runtime's: two teams that spin would starve each other
-        stages = (*spec.stages, *spec.draft)
-        self._runtime = CpuLayers(machine, stages, gguf, tensors, seats, residence, step_tokens, progress)
-        stored = StoredWeights(gguf)
+        stages, total = (*spec.stages, *spec.draft), sum(tensor.nbytes for tensor in tensors)
+        self._runtime = CpuLayers(
+            machine, stages, gguf, tensors, seats, residence, step_tokens, lambda done, _: progress(done, total)
+        )
+        stored = StoredWeights(gguf, Tally(self._runtime.bytes, total, progress))
         devices = {name: Device(products_on(name), stored) for name in dict.fromkeys(seat.device for seat in seats)}
         count = len(spec.stages)
         self._model = Pipeline(spec.stages, seats[:count], devices, self._runtime)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ktd.engine import _core
+from ktd.engine.executor import Progress
 from ktd.engine.gguf import Gguf, TensorType
 from ktd.engine.spec import Stack, Weight
 
@@ -71,11 +72,25 @@ def _q8_0(values: NDArray[np.float32]) -> Bytes:
     return np.concatenate((scales.view(np.uint8), integers.view(np.uint8)), axis=2).reshape(len(values), -1)
 
 
+@dataclass(slots=True)
+class Tally:
+    """Bytes of weights that were brought to where they are used; told as they are."""
+
+    done: int
+    total: int
+    progress: Progress
+
+    def add(self, bytes: int) -> None:
+        self.done = min(self.done + bytes, self.total)  # of a tensor that is wanted twice
+        self.progress(self.done, self.total)
+
+
 class StoredWeights:
     """The weights of an open file, by what a spec calls them."""
 
-    def __init__(self, gguf: Gguf) -> None:
+    def __init__(self, gguf: Gguf, tally: Tally) -> None:
         self._gguf = gguf
+        self._tally = tally
 
     def matrices(self, weight: Weight | Stack) -> Stored:
         """All matrices of a weight; of a stack of tensors, those of each."""
@@ -94,4 +109,5 @@ class StoredWeights:
         k, rows, count = (*weight.stored, 1, 1)[:3]
         blocks = np.frombuffer(self._gguf.data(weight.name), np.uint8).reshape(count, rows, -1)
         used = weight.shape[1] if len(weight.shape) > 1 else 1
+        self._tally.add(count * used * blocks.shape[2])
         return Stored(tensor.type, k, tuple(blocks[:, weight.first : weight.first + used]))

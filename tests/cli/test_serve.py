@@ -29,7 +29,7 @@ def test_every_setting_is_a_flag() -> None:
     [
         (["--cache_8bit"], "No such option '--cache_8bit'"),
         (["--backend_type", "exllama"], "'exllama' is not one of"),
-        (["--optimize_config_path", "/nowhere.yaml"], "does not exist"),
+        (["--optimize_config_path", "/nowhere.yaml"], "--rules=/nowhere.yaml: cannot be read: No such file"),
         (["--threads", "many"], "--threads=many: not a whole number"),
         (["--api-key", "short"], "--api-key=...: not a key of at least eight"),
         (["--config", "/nowhere.toml"], "/nowhere.toml cannot be read: No such file"),
