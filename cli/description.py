@@ -17,6 +17,7 @@ def whole(record: Record, *, verbose: bool = False) -> str:
         group("Parameters", [line.split(None, 1) for line in (record.get("parameters") or "").splitlines()]),
         group("System", [[line] for line in (record.get("system") or "").splitlines()]),
         group("License", [[line] for line in beginning(record.get("license") or "")]),
+        group("Placement", placement(record)),
     ]
     if verbose:
         groups.append(group("Metadata", metadata(record)))
@@ -36,6 +37,14 @@ def facts(record: Record) -> list[list[str]]:
         "quantization": details.get("quantization_level"),
     }
     return [[name, str(value)] for name, value in rows.items() if value]
+
+
+def placement(record: Record) -> list[list[str]]:
+    """Of a model in memory: what is where, and why."""
+    return [
+        [f"{row['part']}, {row['device']}", human.size(row["size"]), row["reason"]]
+        for row in record.get("placement") or []
+    ]
 
 
 def metadata(record: Record) -> list[list[str]]:

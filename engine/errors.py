@@ -3,6 +3,7 @@
 EngineError
 ├── LoadRefused    the model cannot be loaded; nothing is kept of it
 ├── JobFailed      one request failed; the worker goes on
+├── DeviceLost     a GPU faulted: nothing on it can be trusted any more, and the worker ends
 └── WorkerDied     the worker process ended without being asked to
 
 A worker raises the first two and sends them as `Refused` and `Failed`; the client raises them again for the
@@ -29,6 +30,10 @@ class JobFailed(EngineError):
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class DeviceLost(EngineError):
+    """Says what the device said."""
 
 
 class WorkerDied(EngineError):

@@ -16,7 +16,7 @@ from ktd.engine.budget import Budget
 from ktd.engine.constraint import Constraint, Grammars
 from ktd.engine.draft import Draft, Growth, NextN
 from ktd.engine.embedder import Embedder
-from ktd.engine.errors import JobFailed
+from ktd.engine.errors import DeviceLost, JobFailed
 from ktd.engine.executor import Floats
 from ktd.engine.loader import OpenModel
 from ktd.engine.lookup import Lookup
@@ -135,6 +135,8 @@ class Jobs:
             logits, states = self._forward(chunks)
             records = self._answer(chunks, logits)
             self._guess(chunks, states)
+        except DeviceLost:
+            raise
         except Exception as error:  # whatever it was, the worker goes on without these jobs
             traceback.print_exc()
             failed = [self._fail(job, "engine", str(error)) for job in self._jobs(chunks)]

@@ -38,7 +38,11 @@ async def show(request: web.Request) -> web.Response:
     name = body.model or body.name
     if not name:
         raise BadRequest("model is required")
-    found = await asyncio.to_thread(_facts, request.app[keys.REGISTRY], name, body.verbose)
+    record = await asyncio.to_thread(request.app[keys.REGISTRY].find, name)
+    found = await asyncio.to_thread(_facts, request.app[keys.REGISTRY], record, body.verbose)
+    for resident in request.app[keys.HOST].residents():
+        if resident.weights == record.weights:
+            found.placement = to_ollama.placement(resident)
     if request.headers.get(hdrs.USER_AGENT, "").startswith(COPILOT):
         found.model_info["general.basename"] = name
     return replies.json(found)
@@ -81,9 +85,8 @@ def _delete(registry: Registry, name: str) -> ModelRecord | None:
     return None if registry.has(record.digest) else record
 
 
-def _facts(registry: Registry, name: str, verbose: bool) -> ollama.ModelFacts:
-    record = registry.find(name)
-    with registry.header(name) as gguf:
+def _facts(registry: Registry, record: ModelRecord, verbose: bool) -> ollama.ModelFacts:
+    with registry.header(str(record.name)) as gguf:
         metadata: Mapping[str, Any] = gguf.metadata
         tensors = [(t.name, t.type.name, t.shape) for t in gguf.tensors.values()] if verbose else []
         return facts(record, metadata, tensors, verbose)

@@ -206,10 +206,19 @@ class Progress(msgspec.Struct):
     total: int
 
 
+class Placed(msgspec.Struct):
+    """A part of a loaded model: which device it is on, how large it is in bytes, and why it is there."""
+
+    part: str
+    device: str
+    size: int
+    reason: str
+
+
 class LoadedModel(msgspec.Struct, omit_defaults=True):
     """Sizes in bytes; `size_vram` is the part on GPUs.
 
-    ktd's own are `kv_cache_type`, absent until the model is ready, and `loading`, absent then.
+    ktd's own are `kv_cache_type` and `placement`, absent until the model is ready, and `loading`, absent then.
     """
 
     name: str
@@ -222,6 +231,7 @@ class LoadedModel(msgspec.Struct, omit_defaults=True):
     context_length: int
     kv_cache_type: str = ""
     loading: Progress | None = None
+    placement: list[Placed] = msgspec.field(default_factory=list)
 
 
 class Tensor(msgspec.Struct):
@@ -249,6 +259,7 @@ class ModelFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
     system: str = ""
     messages: list[Example] = msgspec.field(default_factory=list)
     tensors: list[Tensor] = msgspec.field(default_factory=list)
+    placement: list[Placed] = msgspec.field(default_factory=list)  # ktd's own, of a model in memory
 
 
 class ImportStatus(msgspec.Struct, omit_defaults=True):

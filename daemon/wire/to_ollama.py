@@ -93,7 +93,14 @@ def loaded_model(resident: Resident, record: ModelRecord) -> ollama.LoadedModel:
         context_length=worker.loaded.context if worker else resident.asked or 0,
         kv_cache_type=worker.loaded.cache_type if worker else "",
         loading=None if worker else ollama.Progress(progress.done, progress.total),
+        placement=placement(resident),
     )
+
+
+def placement(resident: Resident) -> list[ollama.Placed]:
+    """Where everything went; nothing while it loads."""
+    rows = resident.worker.loaded.placement if resident.worker else ()
+    return [ollama.Placed(row.part, row.device, row.bytes, row.reason) for row in rows]
 
 
 def details(facts: Details) -> ollama.Details:

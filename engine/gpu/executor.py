@@ -6,6 +6,7 @@ import torch
 
 from ktd.engine import _core
 from ktd.engine.batch import Batch
+from ktd.engine.errors import DeviceLost
 from ktd.engine.executor import STEP_TOKENS, Floats, Progress
 from ktd.engine.gguf import Gguf, Tensor
 from ktd.engine.gpu.cpu_layers import CpuLayers
@@ -14,7 +15,7 @@ from ktd.engine.gpu.pipeline import Pipeline
 from ktd.engine.gpu.places import products_on
 from ktd.engine.gpu.stored import StoredWeights, Tally
 from ktd.engine.messages import CacheType, Residence
-from ktd.engine.seat import Seat
+from ktd.engine.seat import CPU, Seat
 from ktd.engine.spec import ModelSpec
 
 
@@ -42,7 +43,8 @@ class TorchExecutor:
             machine, stages, gguf, tensors, seats, residence, step_tokens, lambda done, _: progress(done, total)
         )
         stored = StoredWeights(gguf, Tally(self._runtime.bytes, total, progress))
-        devices = {name: Device(products_on(name), stored) for name in dict.fromkeys(seat.device for seat in seats)}
+        names = [seat.device for seat in seats] + [seat.experts for seat in seats if seat.experts not in (None, CPU)]
+        devices = {name: Device(products_on(name), stored) for name in dict.fromkeys(filter(None, names))}
         count = len(spec.stages)
         self._model = Pipeline(spec.stages, seats[:count], devices, self._runtime)
         self._draft = Pipeline(spec.draft, seats[count:], devices, self._runtime) if spec.draft else None
@@ -57,11 +59,19 @@ class TorchExecutor:
         if self._draft is not None:
             self._draft.open_cache(pages, type)
 
-    @torch.inference_mode()
     def forward(self, batch: Batch) -> tuple[Floats, Floats]:
-        return self._model.run(batch)
+        return _run(self._model, batch)
 
-    @torch.inference_mode()
     def guess(self, batch: Batch, states: Floats) -> Floats:
         assert self._draft is not None, "the spec has a draft"
-        return self._draft.run(batch, states)[0]
+        return _run(self._draft, batch, states)[0]
+
+
+@torch.inference_mode()
+def _run(pipeline: Pipeline, batch: Batch, given: Floats | None = None) -> tuple[Floats, Floats]:
+    try:
+        return pipeline.run(batch, given)
+    except torch.OutOfMemoryError:
+        raise  # it costs this step alone
+    except torch.AcceleratorError as error:
+        raise DeviceLost(f"a GPU faulted: {error}") from error

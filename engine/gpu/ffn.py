@@ -34,15 +34,16 @@ class Dense:
 
 
 class DeviceExperts:
-    """On the device itself."""
+    """On the device of the router, or on another one, as rules may want it."""
 
     def __init__(self, spec: Gated, device: Device) -> None:
         self._products = device.products
         self._block = device.block(spec)
 
     def start(self, x: Tensor, ids: Tensor, weights: Tensor) -> Routed:
-        made = self._products.experts(self._block, x, ids, weights)
-        return lambda: made
+        there = [tensor.to(self._products.device, non_blocking=True) for tensor in (x, ids, weights)]
+        made = self._products.experts(self._block, *there)
+        return lambda: made.to(x.device)
 
 
 class Moe:

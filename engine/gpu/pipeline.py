@@ -27,6 +27,7 @@ class Pipeline:
         self, stages: Sequence[Stage], seats: Sequence[Seat], devices: Mapping[str, Device], runtime: CpuLayers
     ) -> None:
         """`runtime` has the routed experts whose seats are on the CPU, in order."""
+        self._all = devices
         self._devices = [devices[seat.device] for seat in seats]
         self._runtime = runtime
         first, *between, last = stages
@@ -72,10 +73,9 @@ class Pipeline:
                 raise AssertionError(f"a {type(spec).__name__} cannot stand between embedding and head")
 
     def _experts(self, spec: MoeFfn, device: Device, seat: Seat) -> Experts:
-        if seat.experts == CPU:
+        if seat.experts is None or seat.experts == CPU:
             return self._runtime.next_layer(device.place)
-        assert seat.experts == seat.device, "routed experts are where their router is, or on the CPU"
-        return DeviceExperts(spec.experts, device)
+        return DeviceExperts(spec.experts, self._all[seat.experts])
 
 
 def _first(spec: Stage, device: Device) -> First:

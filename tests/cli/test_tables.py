@@ -4,7 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from command_line import CommandLine
@@ -113,6 +113,22 @@ def test_show_verbose_adds_metadata_and_tensors(ktd: CommandLine, daemon: FakeDa
     assert "deepseek2.context_length      4096" in shown
     assert "token_embd.weight    Q8_0    [256, 2048]" in shown
     assert daemon.asked("POST /api/show") == [{"model": "demo", "verbose": True}]
+
+
+def test_show_says_where_a_model_in_memory_is(ktd: CommandLine, daemon: FakeDaemon) -> None:
+    (record,) = daemon.replies["POST /api/show"].records
+    rows = [
+        {"part": "attention", "device": "cuda:0", "size": 6_750_000_000, "reason": "every token reads all of it"},
+        {"part": "routed experts", "device": "cpu", "size": 129_000_000_000, "reason": "a token reads a few of them"},
+    ]
+    daemon.replies["POST /api/show"] = Reply({**cast(dict[str, object], record), "placement": rows})
+    shown = ktd("show", "demo").stdout
+    assert shown.startswith(SHOWN)
+    assert shown.splitlines()[-3:] == [
+        "  Placement",
+        "    attention, cuda:0      6.8 GB    every token reads all of it",
+        "    routed experts, cpu    129 GB    a token reads a few of them",
+    ]
 
 
 def test_show_one_part(ktd: CommandLine) -> None:
