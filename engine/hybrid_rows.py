@@ -35,8 +35,8 @@ def rows_of(rows: Rows) -> tuple[PlacementRow, ...]:
 
 def _of_device(rows: Rows, device: str) -> Iterator[PlacementRow]:
     there = rows.on(device)
-    for name in dict.fromkeys(part.name for part in there):
-        some = [part for part in there if part.name == name]
+    for name, ruled in dict.fromkeys((part.name, part in rows.forced) for part in there):
+        some = [part for part in there if (part.name, part in rows.forced) == (name, ruled)]
         title = f"{name}{_layers(some)}" if name == ROUTED else name
         yield PlacementRow(title, device, sum(part.bytes for part in some), _reason(rows, some, device))
     if device != CPU:
@@ -46,7 +46,7 @@ def _of_device(rows: Rows, device: str) -> Iterator[PlacementRow]:
 
 
 def _reason(rows: Rows, parts: Sequence[Part], device: str) -> str:
-    if all(part in rows.forced for part in parts):
+    if parts[0] in rows.forced:
         return "by a rule"
     if device == CPU:
         return f"{CHOSEN if parts[0].routed else 'a token reads one row of it'}; {HELD[rows.residence]}"

@@ -46,9 +46,9 @@ class Reading:
     def without_draft(self) -> "Reading":
         return replace(self, spec=replace(self.spec, draft=()))
 
-    def step_tokens(self, context: int) -> int:
+    def step_tokens(self, context: int, usual: int = STEP_TOKENS) -> int:
         """The most of one step; an encoder takes a text at once."""
-        step = self.load.step_tokens or STEP_TOKENS
+        step = self.load.step_tokens or usual
         return step if self.spec.generates else max(step, context)
 
     def _residence(self) -> Residence:

@@ -15,6 +15,7 @@ from ktd.engine.opening import Opened, Reading
 from ktd.engine.placement import Placement, gib
 from ktd.engine.rules import forced_by
 
+STEP_TOKENS = 512  # most of one step: their activations take memory that experts want
 ATTEMPTS = 4
 LESS = 0.85  # of the memory counted on before, after it ran out
 
@@ -37,7 +38,7 @@ def on_cards(reading: Reading, cards: Sequence[Card]) -> Opened:
 
 def _request(reading: Reading, parts: Sequence[Part], cards: Sequence[Card], forced: Mapping[Part, str]) -> Request:
     spec = reading.spec
-    step = reading.step_tokens(reading.load.context or spec.context)
+    step = reading.step_tokens(reading.load.context or spec.context, STEP_TOKENS)
     return Request(
         parts=parts,
         trained=spec.context,
@@ -51,7 +52,7 @@ def _request(reading: Reading, parts: Sequence[Part], cards: Sequence[Card], for
 
 
 def _opened(reading: Reading, placement: Placement) -> Opened:
-    step = reading.step_tokens(placement.context)
+    step = reading.step_tokens(placement.context, STEP_TOKENS)
     executor = TorchExecutor(
         reading.machine,
         reading.spec,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import demo
@@ -34,12 +33,15 @@ def opened(load: Load) -> tuple[OpenModel, Loaded]:
     return open_model(load, lambda done, total: None)
 
 
-@pytest.mark.parametrize(
-    ("file", "experts"), [(demo.F16, "0"), (demo.F16, "auto"), (demo.Q8_0, "0"), (demo.Q8_0, "2")], ids=str
-)
-def test_answers_are_the_cpus(file: Path, experts: str, load_model: Callable[[Load], OpenModel]) -> None:
-    on_cpu, load = Load((str(file),)), Load((str(file),), devices=TORCH_CPU, gpu_experts=experts)
-    assert answers(load_model(load)) == answers(load_model(on_cpu))
+@pytest.fixture(scope="module")
+def expected(model: OpenModel) -> list[str]:
+    return answers(model)
+
+
+@pytest.mark.parametrize("experts", ["0", "2", "auto"])
+def test_answers_are_the_cpus(experts: str, expected: list[str], load_model: Callable[[Load], OpenModel]) -> None:
+    """In F16; with quantised weights a rounding that tips may tip the next word of a story."""
+    assert answers(load_model(Load((str(demo.F16),), devices=TORCH_CPU, gpu_experts=experts))) == expected
 
 
 def test_prefixes_are_shared(load_model: Callable[[Load], OpenModel]) -> None:

@@ -41,7 +41,7 @@ def in_parts(stepper: TorchStepper) -> NDArray[np.float32]:
 @pytest.mark.parametrize("hybrid", [False, True])
 @pytest.mark.parametrize("variant", DEEPSEEK)
 def test_latent_attention(variant: str, hybrid: bool, tmp_path: Path) -> None:
-    model = tiny_deepseek.make(variant, half=False)
+    model = tiny_deepseek.make(variant)
     exact, rough = tiny_deepseek.logits(model, TOKENS, torch.float64), tiny_deepseek.logits(model, TOKENS)
     for how in (Export("split"), Export("kvb", merged=True)):
         path = tiny_deepseek.export(model, tmp_path / f"{how.style}.gguf", how)
