@@ -10,6 +10,7 @@ from ktd.cli.client import Client, CliError, Record
 from ktd.cli.screen import say
 
 FROM = re.compile(r"^\s*FROM\s+(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+QUOTED = re.compile(r'""".*?"""', re.DOTALL)  # texts, whatever their lines begin with
 PATH = re.compile(r"[/.~]|.*\.gguf$", re.IGNORECASE)
 
 
@@ -52,7 +53,7 @@ async def make(client: Client, body: Record, paths: list[str]) -> None:
 
 def files(text: str, folder: Path) -> list[str]:
     """The files that FROM lines name, as absolute paths; none when it names a model or an uploaded file."""
-    named = [value.strip("\"'") for value in FROM.findall(text)]
+    named = [value.strip("\"'") for value in FROM.findall(QUOTED.sub("", text))]
     found = [os.path.abspath(folder / Path(value).expanduser()) for value in named if PATH.match(value)]
     for path in found:
         if not os.path.exists(path):

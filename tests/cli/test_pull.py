@@ -114,7 +114,7 @@ def test_create_from_a_file_is_all_or_nothing(daemon, tmp_path):
     """Its file is registered under a passing name: what fails leaves the model of that name, and nothing else."""
     small_model().key("tokenizer.chat_template", STRING, "{{ messages[0].content }}").write(tmp_path / "small.gguf")
     modelfile = tmp_path / "Modelfile"
-    modelfile.write_text("FROM ./small.gguf\nSYSTEM one")
+    modelfile.write_text('FROM ./small.gguf\nSYSTEM """one\nFROM ./nowhere.gguf"""')
     made = daemon.ktd("create", "mine", "-f", str(modelfile))
     assert made.returncode == 0, made.stderr
     modelfile.write_text("FROM ./small.gguf\nSYSTEM two")
@@ -122,7 +122,7 @@ def test_create_from_a_file_is_all_or_nothing(daemon, tmp_path):
     assert failed.returncode == 1
     assert "Error: quantization is only supported for F16, BF16 and F32 models" in failed.stderr
     assert {model["name"] for model in daemon.get("/api/tags")["models"]} == {"mine:latest", "demo:latest"}
-    assert daemon.ktd("show", "mine", "--system").stdout == "one\n"
+    assert daemon.ktd("show", "mine", "--system").stdout == "one\nFROM ./nowhere.gguf\n"
 
 
 def test_quantizing_shows_how_far_it_is_and_ends_with_ctrl_c(daemon, tmp_path):
