@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from ktd.registry.errors import BadDownload
-from ktd.registry.pulls.limits import Limits, Slots
+from ktd.registry.pulls.limits import Limits, Pace, Slots
 from ktd.registry.pulls.partial import Partial, Stopped
 from ktd.registry.pulls.relay import Line, Progress, Relay, Source
 from ktd.registry.pulls.stage import Stage
@@ -19,6 +19,10 @@ class Fetch:
         self._stage = stage
         self._line = Line(limits, threads)
         self._files = Slots(lambda: limits.connections)
+
+    @property
+    def pace(self) -> Pace:
+        return self._line.pace
 
     async def file(self, source: Source, progress: Progress) -> Partial:
         """A complete and proved partial file, still open.

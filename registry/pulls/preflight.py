@@ -26,7 +26,7 @@ class Beginning:
 
     async def header(self) -> Shard:
         """Raises `HubRefused` when it is no GGUF file."""
-        size = min(max(FIRST, len(self.data)), self._file.size)
+        size = len(self.data) or min(FIRST, self._file.size)
         while True:
             if size > len(self.data):
                 self.data += await self._read(len(self.data), size)

@@ -149,6 +149,7 @@ class Pull:
             here = await asyncio.to_thread(means.beginning, first) if alone else b""
             beginning = Beginning(first, partial(place.transfer.read, address, first), here)
             header = await self._patiently(place, first, beginning.header)
+            await means.fetch.pace.spend(len(beginning.data) - len(here))
             _check_kind(header, means.registry.supported)
             if alone and len(beginning.data) > len(here):
                 await asyncio.to_thread(means.keep, first, beginning.data)
