@@ -56,13 +56,17 @@ class TorchProducts:
         return _expert(block, x, 0)
 
     def experts(self, block: Block, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-        """In order of the experts, each with all its tokens: sums do not depend on what else is in the step."""
-        out = torch.zeros_like(x)
-        for expert in ids.unique().tolist():
-            tokens, places = torch.nonzero(ids == expert, as_tuple=True)
-            made = _expert(block, x[tokens], expert)
-            out.index_add_(0, tokens, made * weights[tokens, places, None])
-        return out
+        return one_by_one(block, x, ids, weights)
+
+
+def one_by_one(block: Block, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    """In order of the experts, each with all its tokens: sums do not depend on what else is in the step."""
+    out = torch.zeros_like(x)
+    for expert in ids.unique().tolist():
+        tokens, places = torch.nonzero(ids == expert, as_tuple=True)
+        made = _expert(block, x[tokens], expert)
+        out.index_add_(0, tokens, made * weights[tokens, places, None])
+    return out
 
 
 def _expert(block: Block, x: Tensor, which: int) -> Tensor:
