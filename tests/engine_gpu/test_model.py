@@ -1,8 +1,8 @@
 """Whole models through the GPU's kernels, run on the CPU, against the CPU path: decoding and prompts, every layout.
 
-The cost of rounding is measured as in tests/engine/test_torch_types. At worst three of its size are independent: the
-CPU's of what it multiplies; the GPU's, which for prompts is bfloat16's and smaller (2^-9 of each value, against 1/254 of
-the largest of 32); and that of keys turned round, to 8 bits too, which the CPU's prompts do not go through.
+The cost of rounding is measured as in tests/engine/test_torch_types. At worst three of its size are independent: that
+of the CPU's inputs; that of the GPU's, which for prompts is bfloat16's and smaller (2^-9 of each value, against 1/254
+of the largest of 32); and that of keys turned round, to 8 bits too, which the CPU's prompts do not go through.
 """
 
 from pathlib import Path
