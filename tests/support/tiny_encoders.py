@@ -160,14 +160,18 @@ def _write_metadata(w: gguf.GGUFWriter, c: Any, pooling: int) -> None:
 
 
 def _write_pieces(w: gguf.GGUFWriter) -> None:
-    texts, scores = zip(*pieces(), strict=True)
+    unused = [(f"[PAD{number}]", -10000.0) for number in range(tiny_families.SHAPE["vocab_size"] - len(pieces()))]
+    texts, scores = zip(*pieces(), *unused, strict=True)
     w.add_tokenizer_model("t5")
     w.add_tokenizer_pre("default")
     w.add_token_type_count(1)
     w.add_token_list(list(texts))
     w.add_token_scores(list(scores))
-    w.add_token_types([3, 3, 3, 2] + [1] * (len(texts) - len(XLM_SPECIALS)))
+    w.add_token_types([3, 3, 3, 2] + [1] * (len(pieces()) - len(XLM_SPECIALS)) + [5] * len(unused))
     w.add_add_space_prefix(True)
+    w.add_remove_extra_whitespaces(True)
+    w.add_add_bos_token(True)
+    w.add_add_eos_token(True)
     w.add_bos_token_id(0)
     w.add_eos_token_id(2)
     w.add_unk_token_id(3)
