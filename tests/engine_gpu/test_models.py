@@ -4,7 +4,9 @@ A few types: every product of every type is in the other files. Few tokens are r
 only where a value is in the middle of two integers. Many are multiplied as bf16, weights too; a number is then off by
 up to 2^-9 of itself, where the CPU's activations are off by up to 1/254 of the largest of 32. What rounding costs is
 measured as in test_torch_types: by how much the logits move when torch rounds nothing. The two paths are at worst
-independent roundings, sqrt(2) of that if bf16's pair costs no more than the CPU's; twice as much is allowed.
+independent roundings of which bf16's costs no more than the CPU's: sqrt(2) of that. It is the typical token that is
+held to it: a router whose best groups are near equal may choose others after another rounding, and that token's logits
+then move by more (in Q8_0 with kv_b, one of fifteen does: measured by its choices).
 """
 
 from pathlib import Path
@@ -34,8 +36,9 @@ def logits(stepper: Steps) -> NDArray[np.float32]:
     return np.concatenate(ours)
 
 
-def rms(x: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+def typical(x: NDArray[np.float32]) -> float:
+    """The median token's root mean square, of x [tokens, vocab]."""
+    return float(np.median(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=1))))
 
 
 @pytest.mark.parametrize(("type", "layout"), CASES)
@@ -47,6 +50,6 @@ def test_logits(host: HostLauncher, type: str, layout: str, tmp_path: Path, monk
         patched.setattr(executor, "products_on", lambda name: KernelProducts(Kernels(host), own(name).device))
         kernels = logits(TorchStepper(path))
     monkeypatch.setattr(torch_products, "rounded", lambda x: x)
-    cost = 2 * 2**0.5 * rms(torch_path - logits(TorchStepper(path)))
+    cost = 2**0.5 * typical(torch_path - logits(TorchStepper(path)))
     assert np.isfinite(kernels).all()
-    assert rms(kernels - cpu) <= max(cost, 1e-4 * rms(cpu)), f"{rms(kernels - cpu):.2e}, allowed {cost:.2e}"
+    assert typical(kernels - cpu) <= max(cost, 1e-4 * typical(cpu)), f"{typical(kernels - cpu):.2e}, allowed {cost:.2e}"
