@@ -37,14 +37,3 @@ def grouped(ids: Tensor, experts: int, places: Tensor | None = None) -> Grouping
     count = torch.where(place < 0, 0, (counts[expert] - before).clamp(0, TILE))
     tiles = torch.stack((place, starts[expert] + before, count), dim=1)
     return Grouping(order, (order // ids.shape[1]).int(), tiles.int())
-
-
-def side_by_side(n: int, first: int, count: int, device: torch.device) -> Grouping:
-    """`n` entries for each of `count` matrices from `first` on, whose rows of x stand in this order already."""
-    begin = torch.arange(0, n, TILE)
-    tiles = [
-        torch.stack((torch.full_like(begin, first + i), i * n + begin, (n - begin).clamp_max(TILE)), 1)
-        for i in range(count)
-    ]
-    entries = torch.arange(count * n, device=device)
-    return Grouping(entries, entries.int(), torch.cat(tiles).int().to(device))
