@@ -24,7 +24,7 @@ class Machine:
 
     def __str__(self) -> str:
         cards = f"{self.cards} GPU{'s' * (self.cards > 1)}"
-        vram = f", {gigabytes(self.vram)} of VRAM on {cards} (not used by this version)" if self.cards else ", no GPU"
+        vram = f", {gigabytes(self.vram)} of VRAM on {cards} (used with --devices)" if self.cards else ", no GPU"
         return f"{gigabytes(self.ram)} of RAM available{vram}"
 
 

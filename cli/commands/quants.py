@@ -52,4 +52,4 @@ def machine(free: Record) -> str:
     if not free["cards"]:
         return f"{ram} and no GPU"
     gpus = f"{free['cards']} GPU{'s' * (free['cards'] > 1)}"
-    return f"{ram}, and {human.size(free['vram'])} of VRAM on {gpus}, which this version does not use"
+    return f"{ram}, and {human.size(free['vram'])} of VRAM on {gpus}, used with --devices"

@@ -46,5 +46,5 @@ def test_the_cache_counts():
 def test_what_is_said():
     said = str(fit(140 * GB, metadata(R1), Machine(64 * GB, 48 * GB, 2)))
     assert said.startswith("LARGER than this machine's memory: about 145 GB of memory needed, 64 GB of RAM available")
-    assert "48 GB of VRAM on 2 GPUs (not used by this version)" in said
+    assert "48 GB of VRAM on 2 GPUs (used with --devices)" in said
     assert str(fit(140 * GB, None, Machine(64 * GB))).startswith("TOO LARGE for this machine: about 140 GB")
