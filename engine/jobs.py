@@ -221,15 +221,17 @@ class Jobs:
         return _delta(job, text)
 
     def _guess(self, chunks: list[Chunk], states: Floats) -> None:
-        """Let the draft see what is certain now."""
-        followed = [chunk for chunk in chunks if chunk.sequence.followed]
-        if self._draft is None or not followed:
+        """Let the draft see what is certain now. Where choosing failed, no next token is known."""
+        if self._draft is None:
             return
-        certain = [
-            rows[: chunk.reached - chunk.begin]
+        seen = [
+            (chunk, rows[: chunk.reached - chunk.begin])
             for chunk, rows in zip(chunks, states_by_chunk(chunks, states), strict=True)
-            if chunk.sequence.followed
+            if chunk.sequence.followed and len(chunk.sequence.tokens) > chunk.reached
         ]
+        if not seen:
+            return
+        followed, certain = zip(*seen, strict=True)
         grown = [Growth(chunk.sequence, chunk.begin, chunk.reached, self._wanted(chunk)) for chunk in followed]
         for growth, guesses in zip(grown, self._draft.guess(grown, np.concatenate(certain)), strict=True):
             growth.sequence.guesses = guesses

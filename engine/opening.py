@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from ktd.engine import _core
 from ktd.engine.check import check
 from ktd.engine.executor import STEP_TOKENS, CpuExecutor, Executor, Progress, derived_bytes
@@ -46,6 +48,9 @@ class Reading:
     def without_draft(self) -> "Reading":
         return replace(self, spec=replace(self.spec, draft=()))
 
+    def streamed(self) -> "Reading":
+        return replace(self, load=structs.replace(self.load, weights="streamed"))
+
     def step_tokens(self, context: int, usual: int = STEP_TOKENS) -> int:
         """The most of one step; an encoder takes a text at once."""
         step = self.load.step_tokens or usual
@@ -76,5 +81,8 @@ def on_cpu(reading: Reading) -> Opened:
     )
     budget = replace(budget, scratch=executor.scratch_bytes, residence=largest.residence)
     placement = place(spec, sizes, budget, reading.wish)
+    if placement.residence != largest.residence:  # beside the scratch, memory does not hold the experts after all
+        del executor
+        return on_cpu(reading.streamed())
     executor.open_cache(placement.pages, reading.load.cache_type)
     return Opened(spec, executor, placement, step)

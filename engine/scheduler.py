@@ -91,7 +91,8 @@ class Scheduler:
         chunks = self._decode_chunks()
         room = self.pace.room(len(chunks)) - sum(chunk.size for chunk in chunks)
         while room > 0 and (sequence := self._next_prompt(chunks)) is not None:
-            chunk = _prompt_chunk(sequence, room)
+            alone = sequence.whole and not chunks
+            chunk = _prompt_chunk(sequence, self.pace.most if alone else room)
             if sequence.whole and not chunk.last:
                 break  # it comes first in the next step
             chunks.append(chunk)

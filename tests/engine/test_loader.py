@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from answers import Desk, chat
 
-from ktd.engine import _core
+from ktd.engine import _core, loader
 from ktd.engine.batch import Batch
 from ktd.engine.check import check
 from ktd.engine.executor import CpuExecutor, derived_bytes
@@ -20,7 +20,7 @@ from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel, open_model
 from ktd.engine.messages import CacheType, Load, Residence
 from ktd.engine.models import spec_for
-from ktd.engine.placement import PAGE_TOKENS, cache_row_bytes
+from ktd.engine.placement import HEADROOM, PAGE_TOKENS, cache_row_bytes
 
 QUESTION = chat("What is 12 + 30?", think=True)
 
@@ -97,3 +97,17 @@ def test_progress_ends_with_all_bytes() -> None:
     assert seen[-1] == (total, total)
     assert loaded.memory > total
     assert loaded.context == model.context == 2048
+
+
+def test_experts_stay_on_disk_when_the_scratch_leaves_them_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How large it is shows only when the weights are there: these are read anew then, and placement says what is."""
+    load = Load((str(demo.F16),), weights="read", context=512, cache_tokens=512, step_tokens=64)
+    easy = open_model(load, lambda done, total: None)[1]
+    (scratch,) = (row.bytes for row in easy.placement if row.part == "scratch")
+    everything = sum(row.bytes for row in easy.placement) + HEADROOM
+    monkeypatch.setattr(loader, "available_memory", lambda: everything - scratch // 2)
+    model, loaded = open_model(load, lambda done, total: None)
+    (experts,) = (row for row in loaded.placement if row.part == "routed experts")
+    assert "on disk" in experts.reason
+    assert loaded.memory <= everything - scratch // 2
+    assert answer(model) == "2+0=2, 1+3=4. So 12+30=42.\n</think>\n\n12 + 30 = 42"

@@ -277,3 +277,25 @@ def test_the_block_takes_only_memory_that_nothing_else_wants() -> None:
     rows = {row.part: row.bytes for row in place(spec, sizes, Budget(1 << 50, "f16"), Wish()).rows}
     assert rows["NextN block"] >= 10 << 30
     assert "NextN block" not in {row.part for row in place(alone, sizes, Budget(1 << 50, "f16"), Wish()).rows}
+
+
+class Spoiling(Watched):
+    """Makes the first row of a step's logits useless, where there are two."""
+
+    def forward(self, batch: Batch) -> tuple[Floats, Floats]:
+        logits, states = super().forward(batch)
+        if len(self.batches) == 3:
+            assert len(logits) > 1
+            logits[0] = np.nan
+        return logits, states
+
+
+def test_an_answer_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    loaded = opened(written("glm4moe", copycat("glm4moe"), tmp_path / "model.gguf"), drafting=2)
+    sampling = Sampling(temperature=0.0, max_tokens=30)
+    alone = Desk(Jobs(loaded)).ask(PROMPTS[1], sampling)
+    desk = Desk(Jobs(replace(loaded, executor=Spoiling(loaded.executor))))
+    spoilt, other = desk.add(PROMPTS[0], sampling), desk.add(PROMPTS[1], sampling)
+    desk.drain()
+    assert spoilt.failed.kind == "engine"
+    assert other.done.context == alone.done.context

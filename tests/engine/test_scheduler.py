@@ -304,3 +304,14 @@ def test_a_long_prompt_beside_an_answer_is_read_at_the_pace_of_the_machine() -> 
     assert widths == [1, pytest.approx(100, abs=2)]
     scheduler.remove(answering)
     assert [chunk.end - chunk.begin for chunk in scheduler.plan()] == [1000]
+
+
+def test_a_text_that_is_read_whole_may_be_longer_than_a_first_step() -> None:
+    """An encoder's: one that finds no room beside others comes first in the next step, however long it is."""
+    scheduler = Scheduler(PagePool(1000, PAGE), 2000)
+    short, long = (Sequence([1] * size, size, pooling="mean", whole=True) for size in (100, 1500))
+    scheduler.add(short)
+    scheduler.add(long)
+    assert [chunk.size for chunk in scheduler.plan()] == [100]
+    scheduler.remove(short)
+    assert [chunk.size for chunk in scheduler.plan()] == [1500]
