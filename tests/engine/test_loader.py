@@ -106,7 +106,9 @@ def test_experts_stay_on_disk_when_the_scratch_leaves_them_no_room(monkeypatch: 
     (scratch,) = (row.bytes for row in easy.placement if row.part == "scratch")
     everything = sum(row.bytes for row in easy.placement) + HEADROOM
     monkeypatch.setattr(loader, "available_memory", lambda: everything - scratch // 2)
-    model, loaded = open_model(load, lambda done, total: None)
+    totals: list[int] = []
+    model, loaded = open_model(load, lambda done, total: totals.append(total))
+    assert totals[-1] < totals[0]
     (experts,) = (row for row in loaded.placement if row.part == "routed experts")
     assert "on disk" in experts.reason
     assert loaded.memory <= everything - scratch // 2
