@@ -21,6 +21,7 @@ class Fault:
 
     path: str
     times: int = 1
+    first: int | None = None  # only requests whose first byte is this one
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     cut_at: int | None = None  # the connection is dropped before this byte
@@ -227,11 +228,17 @@ class FakeHub:
         path = request.match_info["path"]
         asked = request.headers.get("Range", "bytes=0-")
         rest = asked.endswith("-") or not asked.startswith("bytes=0-")  # a header is asked for by its first bytes
-        fault = self._fault(path, lambda fault: rest and (not fault.headers or bool(fault.status))) or Fault(path)
         data = repo.files[path]
+        start, end = _range(request, len(data))
+
+        def fits(fault: Fault) -> bool:
+            return rest and fault.first in (None, start) and (not fault.headers or bool(fault.status))
+
+        fault = self._fault(path, fits) or Fault(path)
         if fault.status:
             return web.Response(status=fault.status, headers=fault.headers)
-        start, end = _range(request, len(data)) if not fault.ignore_range else (0, len(data))
+        if fault.ignore_range:
+            start, end = 0, len(data)
         if start >= len(data):
             return web.Response(status=416)
         return await self._send(request, fault.change(data) if fault.change else data, start, end, fault)
