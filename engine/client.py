@@ -155,11 +155,14 @@ class WorkerHandle:
         try:
             while True:
                 for record in await self._read(inbox):
-                    if isinstance(record, Delta):
-                        yield record
-                    elif isinstance(record, Done):
-                        yield record
-                        return
+                    match record:
+                        case Delta():
+                            yield record
+                        case Done():
+                            yield record
+                            return
+                        case Failed(_, kind, message):  # after the text that came with it
+                            raise JobFailed(kind, message)
         finally:
             self._forget(job.id)
 
@@ -206,12 +209,10 @@ class WorkerHandle:
         return inbox
 
     async def _read(self, inbox: Inbox) -> Sequence[FromWorker]:
-        """What has come since the last time. Raises JobFailed or WorkerDied."""
+        """What has come since the last time. Raises WorkerDied."""
         records = await inbox.take()
         if not records:
             raise WorkerDied(self._death)
-        if isinstance(last := records[-1], Failed):
-            raise JobFailed(last.kind, last.message)
         return records
 
     async def _answer(self, request: Request) -> FromWorker:
@@ -221,6 +222,8 @@ class WorkerHandle:
             (record,) = await self._read(inbox)
         finally:
             self._forget(request.id)
+        if isinstance(record, Failed):
+            raise JobFailed(record.kind, record.message)
         return record
 
     def _forget(self, id: int) -> None:
