@@ -6,13 +6,13 @@ A hub's answer must not make ktd send requests to what only ktd can reach (CVE-2
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
-from urllib.request import getproxies
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ktd.registry.errors import HubRefused
+from ktd.registry.sources.proxies import proxies
 
 CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 
@@ -43,9 +43,11 @@ class PublicResolver(AbstractResolver):
 
 
 def trusted_hosts(endpoint: str) -> frozenset[str]:
-    """Hosts that may have private addresses: the hub's own, and the proxies of the environment."""
-    urls = [endpoint, *getproxies().values()]
-    return frozenset(host.lower() for url in urls if (host := URL(url).host))
+    """Hosts that may have private addresses: the hub's own, and the proxies of the environment.
+
+    Raises `HubUnreachable` for a proxy whose address is none.
+    """
+    return frozenset(host.lower() for url in (URL(endpoint), *proxies().values()) if (host := url.host))
 
 
 def is_public(address: str) -> bool:

@@ -49,9 +49,9 @@ class Transfer:
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = URL(endpoint)
-        trusted = trusted_hosts(endpoint)
         private = is_private_host(self._endpoint.host or "")
-        connector = aiohttp.TCPConnector(resolver=None if private else PublicResolver(trusted), limit=0)
+        resolver = None if private else PublicResolver(trusted_hosts(endpoint))
+        connector = aiohttp.TCPConnector(resolver=resolver, limit=0)
         self._led: dict[str, URL] = {}  # where an address led: a signed one serves many ranges
         self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
 

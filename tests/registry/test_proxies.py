@@ -15,6 +15,7 @@ from pulling import BASE, MODEL, Pulling, r1
 from yarl import URL
 
 from ktd.registry.errors import HubUnreachable
+from ktd.registry.sources.address import trusted_hosts
 from ktd.registry.sources.proxies import proxy_for
 
 CERTIFICATE = Path(__file__).parents[1] / "support" / "hub.pem"
@@ -106,6 +107,30 @@ async def test_no_proxy_is_heeded(home, hub, proxy, environ, source):
     with Pulling(home, hub) as pulling, pytest.raises(HubUnreachable, match="does not answer"):
         await pulling.pull(source=source)
     assert (proxy.asked, proxy.refused) == ([], 0)
+
+
+@pytest.mark.parametrize("hub", ["http"], indirect=True)
+async def test_a_private_proxy_may_be_named_without_a_scheme(home, hub, proxy, environ):
+    environ.setenv("HTTP_PROXY", f"user:pass@localhost:{URL(proxy.url).port}")
+    with Pulling(home, hub) as pulling:
+        assert len((await pulling.pull(source="huggingface")).files) == 3
+    assert len(proxy.asked) == len(hub.asked)
+
+
+@pytest.mark.parametrize("broken", ["http://user:secret@proxy:abc", "user:secret@proxy:abc", "http://"])
+def test_a_proxy_without_an_address_is_told_of(environ, broken):
+    environ.setenv("HTTPS_PROXY", broken)
+    for ask in (lambda: proxy_for(URL("https://hub.test/x")), lambda: trusted_hosts("https://hub.test")):
+        with pytest.raises(HubUnreachable, match=r"HTTPS_PROXY is no address of a proxy") as caught:
+            ask()
+        assert "secret" not in str(caught.value)
+    assert proxy_for(URL("https://localhost/x")) is None
+
+
+def test_who_may_have_a_private_address(environ):
+    environ.setenv("HTTPS_PROXY", "Proxy.corp:3128")
+    environ.setenv("NO_PROXY", "localhost,127.0.0.1,::1")
+    assert trusted_hosts("https://hub.test") == {"hub.test", "proxy.corp"}
 
 
 def test_which_proxy_leads_to_an_address(environ):
