@@ -16,10 +16,11 @@ WIDTH = 4  # bytes of a note
 NOWHERE = 0  # the note of a block that is not here
 
 
-def noted(path: Path, size: int) -> int:
-    """Bytes of a file of `size` that are here by the notes at `path`."""
+def noted(path: Path, size: int, length: int) -> int:
+    """Bytes of a file of `size` that are here by the notes at `path`, of the `length` bytes that there are at all."""
     with suppress(OSError):
-        notes = _notes(path.read_bytes(), size)
+        whole = _count(size) if length >= size else length // BLOCK
+        notes = _notes(path.read_bytes()[: WIDTH * whole], size)
         return _bytes(len(notes) - notes.count(NOWHERE), notes, size)
     return 0
 

@@ -1,6 +1,6 @@
 """Journal: pulls and downloads in the database, for the next process to go on with. For any thread."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -129,9 +129,13 @@ class Journal:
             session.execute(delete(Pull).where(Pull.key == name.key))
             session.execute(left.values(state=HERE, updated_at=datetime.now(UTC)))
 
-    def forget(self, name: ModelName) -> None:
-        """Nobody wants the model any more."""
+    def forget(self, name: ModelName, heirs: Mapping[str, ModelName]) -> None:
+        """Nobody wants the model any more; `heirs` are other models that files of it are for, by their digests."""
         with self._database.write() as session:
+            for row in session.scalars(select(Download).where(Download.key == name.key)):
+                if heir := heirs.get((row.digest or "").removeprefix("sha256:")):
+                    row.key = heir.key
+            session.flush()
             session.execute(delete(Pull).where(Pull.key == name.key))
             session.execute(delete(Download).where(Download.key == name.key, Download.state == WANTED))
 

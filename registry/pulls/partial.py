@@ -123,11 +123,11 @@ class Partial:
         self._hashes = Hashes()
 
     def move(self, target: Path) -> None:
-        """Take the file's final place, durably."""
+        """Take the file's final place, durably; only then are the notes needed no more."""
         os.fsync(self._file.fileno())
-        self._notes.unlink()
         os.replace(self.path, target)
         synced(target.parent)
+        self._notes.unlink(missing_ok=True)
 
     def _hash(self, most: int) -> bool:
         """Go on over the next blocks that are here; whether there may be more."""

@@ -66,6 +66,7 @@ class Pull:
         self.before: list[str] = []
         self.after: list[str] = []
         self.files: Sequence[FileProgress] = ()
+        self.digests: frozenset[str] = frozenset()  # of the files that it wants, as soon as they are known
         self._means = means
         self._transfers: dict[str, Transfer] = {}
         self._stack = AsyncExitStack()
@@ -121,10 +122,12 @@ class Pull:
     async def _prepare(self, place: Place) -> Path | None:
         """Plan the files, refuse what cannot work, say what will be. Returns the configuration's folder."""
         means, variant = self._means, place.variant
+        self.digests = frozenset(file.digest for file in variant.files)
         files = [FileProgress(file.path, file.digest, file.size) for file in variant.files]
         for progress in files:
             progress.received = await asyncio.to_thread(means.here, progress.digest, progress.size)
-        here = {file.digest for file in files if file.received == file.size}
+        known = means.registry.known  # which is more than to have come: it was proved
+        here = {file.digest for file in files if await asyncio.to_thread(known, file.digest, file.size)}
         plan = means.journal.plan
         await asyncio.to_thread(plan, self.request.name, place.hub.name, place.listing, variant.files, here)
         missing = sum(file.size - file.received for file in files)

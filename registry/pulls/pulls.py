@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -88,10 +88,10 @@ class Pulls:
         self._journal.stop(name, PAUSED)
 
     def cancel(self, name: ModelName) -> None:
-        """Stop it and remove what is here. Raises `NoSuchDownload`."""
+        """Stop it and remove what is here, but for what another running pull wants. Raises `NoSuchDownload`."""
         unfinished = self._journal.find(name)
         self._call(self._end(name, STOPPED)).result()
-        self._forget(unfinished)
+        self._forget(unfinished, self._call(self._others(name)).result())
 
     def unfinished(self) -> Sequence[tuple[Unfinished, int]]:
         """Every pull that is not done, with the bytes of it that are here."""
@@ -114,11 +114,17 @@ class Pulls:
         thread.join()
         loop.close()
 
-    def _forget(self, unfinished: Unfinished) -> None:
-        for digest, _ in unfinished.files:
+    def _forget(self, unfinished: Unfinished, heirs: Mapping[str, ModelName]) -> None:
+        unwanted = [digest for digest, _ in unfinished.files if digest not in heirs]
+        for digest in unwanted:
             self._means.stage.discard(digest)
-        self._journal.forget(unfinished.request.name)
-        self._registry.discard_unused([f"sha256:{digest}" for digest, _ in unfinished.files])
+        self._journal.forget(unfinished.request.name, heirs)
+        self._registry.discard_unused([f"sha256:{digest}" for digest in unwanted])
+
+    async def _others(self, name: ModelName) -> dict[str, ModelName]:
+        """By the digests that running pulls want, other than this one: one of those."""
+        pulls = [shared.pull for key, shared in self._running.items() if key != name.key]
+        return {digest: pull.request.name for pull in pulls for digest in pull.digests}
 
     async def _join(self, request: Request) -> Shared:
         shared = self._shared(request)

@@ -15,8 +15,12 @@ class Stage:
         return Partial(self.path(digest), self._notes(digest), size)
 
     def received(self, digest: str, size: int) -> int:
-        """Bytes that are here."""
-        return noted(self._notes(digest), size)
+        """Bytes that are here. Notes about bytes that are not count for nothing: their file may have been removed."""
+        try:
+            length = self.path(digest).lstat().st_size
+        except OSError:
+            return 0
+        return noted(self._notes(digest), size, length)
 
     def beginning(self, digest: str, size: int, most: int) -> bytes:
         """The first bytes of a file, as far as they are here."""
@@ -32,7 +36,7 @@ class Stage:
             partial.write(0, beginning[:whole])
 
     def discard(self, digest: str) -> None:
-        for path in (self.path(digest), self._notes(digest)):
+        for path in (self._notes(digest), self.path(digest)):  # so that no notes are left about nothing
             path.unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:

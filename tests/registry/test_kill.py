@@ -1,14 +1,18 @@
-"""kill -9 while models are imported: afterwards a model is there whole, or not at all."""
+"""kill -9 while models are imported or fetched: afterwards a model is there whole, or not at all."""
 
+import hashlib
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import pytest
 from gguf_writer import write_shards
 
+from ktd.registry.pulls.stage import Stage
 from ktd.registry.store import Registry
 
 IMPORT = """
@@ -38,6 +42,30 @@ with Registry.open(Path(sys.argv[1])) as registry:
         registry.import_files([shard], name="r1")
         registry.copy("r1", f"copy:{number % 3}")
         registry.delete("r1" if number % 2 else f"copy:{number % 3}")
+"""
+
+
+STAGE = """
+import os, signal, sys
+from pathlib import Path
+from ktd.registry.pulls.stage import Stage
+
+home, action, digest, size, steps = *sys.argv[1:4], *map(int, sys.argv[4:])
+stage, done = Stage(Path(home)), 0
+
+def watch(event, arguments):
+    global done
+    if event in ("os.remove", "os.rename"):
+        if done == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done += 1
+
+with stage.open(digest, size) as partial:
+    sys.addaudithook(watch)
+    if action == "move":
+        partial.move(Path(home) / "blob")
+    else:
+        stage.discard(digest)
 """
 
 
@@ -83,3 +111,29 @@ def test_while_rows_are_written(home, tmp_path):
         orphans = "SELECT * FROM blobs WHERE id NOT IN (SELECT blob_id FROM model_files)"
         assert connection.execute(orphans).fetchall() == []
         connection.close()
+
+
+def killed_at(home: Path, action: str, data: bytes, steps: int) -> None:
+    """A process that dies in a stage, after so many changes of names there."""
+    digest = hashlib.sha256(data).hexdigest()
+    Stage(home).keep(digest, len(data), data)
+    command = [sys.executable, "-P", "-c", STAGE, str(home), action, digest, str(len(data)), str(steps)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_while_a_fetched_file_takes_its_place(home, steps):
+    """It is in its place, or else still on its way with all its bytes; never counted twice."""
+    data = bytes(300_000)
+    killed_at(home, "move", data, steps)
+    moved = (home / "blob").exists()
+    assert Stage(home).received(hashlib.sha256(data).hexdigest(), len(data)) == (0 if moved else len(data))
+    assert not moved or (home / "blob").read_bytes() == data
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_while_a_file_on_its_way_is_discarded(home, steps):
+    """No notes are left about bytes that are gone."""
+    killed_at(home, "discard", bytes(300_000), steps)
+    left = {path.suffix for path in (home / "downloads").iterdir()}
+    assert left == ({".part"} if steps else {".blocks", ".part"})

@@ -18,12 +18,9 @@ from ktd.registry.errors import (
     HubUnreachable,
     ImportRefused,
     NoSpace,
-    NoSuchDownload,
     NotAtHub,
     PullError,
-    PullStopped,
 )
-from ktd.registry.names import ModelName
 from ktd.registry.news import Arrived, Said
 from ktd.registry.record import ModelRecord
 from ktd.registry.sources import asking
@@ -81,15 +78,6 @@ async def test_nothing_is_fetched_twice(pulling):
     assert not first.bundle.exists()
     await pulling.pull()
     assert len(pulling.hub.fetched("00002-of-00003.gguf")) == 1
-
-
-async def test_a_stopped_pull_of_a_model_that_was_here_before_is_listed(pulling, hub):
-    await pulling.pull(BIG)
-    pulling.registry.delete(BIG)
-    hub.faults.append(Fault(FILE, times=99, hold_at=2 * MIB))
-    await pulling.leave_when(received(MIB), BIG)
-    [(unfinished, here)] = pulling.pulls.unfinished()
-    assert (unfinished.state, MIB <= here <= 2 * MIB) == ("stopped", True)
 
 
 async def test_an_update_fetches_only_what_changed(pulling, hub):
@@ -315,36 +303,6 @@ async def test_two_clients_share_one_download_and_the_last_stops_it(pulling, hub
     assert (unfinished.state, MIB <= here <= 2 * MIB) == ("stopped", True)
     hold.go.set()
     assert whole(pulling, await pulling.pull(BIG), "ns/Big-GGUF")
-
-
-async def test_pause_resume_cancel(pulling, hub):
-    hold = Fault(FILE, times=99, hold_at=2 * MIB)
-    hub.faults.append(hold)
-    name = ModelName.parse(BIG)
-    task = asyncio.create_task(pulling.pull(BIG))
-    await until(lambda: any(size >= MIB for size in pulling.partials().values()))
-    await asyncio.to_thread(pulling.pulls.pause, name)
-    with pytest.raises(PullStopped, match="was paused"):
-        await task
-    [(unfinished, here)] = pulling.pulls.unfinished()
-    assert (unfinished.state, MIB <= here <= 2 * MIB) == ("paused", True)
-    hold.go.set()
-    await asyncio.to_thread(pulling.pulls.resume, name)
-    await until(lambda: not pulling.pulls.unfinished())
-    assert whole(pulling, pulling.registry.find(BIG), "ns/Big-GGUF")
-    for action in (pulling.pulls.pause, pulling.pulls.resume, pulling.pulls.cancel):
-        with pytest.raises(NoSuchDownload):
-            await asyncio.to_thread(action, name)
-
-
-async def test_cancel_removes_what_came(pulling, hub):
-    hub.faults += [Fault("00003-of-00003.gguf", times=99, status=503)]
-    with pytest.raises(HubUnreachable):
-        await pulling.pull(source="huggingface")
-    assert list((pulling.registry.home / "blobs").iterdir())
-    await asyncio.to_thread(pulling.pulls.cancel, ModelName.parse(MODEL))
-    assert list((pulling.registry.home / "blobs").iterdir()) == []
-    assert (pulling.partials(), pulling.pulls.unfinished()) == ({}, [])
 
 
 async def test_shards_come_in_parallel(pulling, hub):

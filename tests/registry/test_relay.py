@@ -184,7 +184,7 @@ def test_notes_are_those_of_a_list_of_blocks(tmp_path_factory, size, changes):
     blocks = Blocks(path, size)
     absent = [(at, min(at + BLOCK, size)) for at in range(0, size, BLOCK) if at // BLOCK not in here]
     assert list(blocks.missing()) == joined(absent)
-    assert blocks.received == noted(path, size) == size - sum(end - start for start, end in absent)
+    assert blocks.received == noted(path, size, size) == size - sum(end - start for start, end in absent)
     assert blocks.end == min((max(here, default=-1) + 1) * BLOCK, size)
     blocks.close()
 
