@@ -2,12 +2,13 @@
 
 ktd's own are a list of {match: regex on tensor names, device: cpu or cuda:N}. Of KTransformers' files the intent is
 read: {match: {name: regex on module names}, replace: {kwargs: {generate_device: ..}}}, without its kernels. In both
-the first rule that matches counts.
+the first rule that matches counts. A class beside a name keeps a rule from experts and embedding: what it names there
+is modules of one kind (torch.nn.Linear), which these two, replaced as wholes, are not.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -18,6 +19,8 @@ from ktd.engine.seat import CPU, CUDA
 
 LONGEST = 1 << 20  # characters of a file
 MOST_RULES = 1000
+# What PyYAML lets through of a date, a number or a tag that is not what it seems, beside its own errors.
+NO_YAML = (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError)
 # The modules of KTransformers' models, by the last part of the tensors in them.
 MODULES = {
     "token_embd": "model.embed_tokens",
@@ -43,6 +46,7 @@ MODULES = {
     **{f"ffn_{part}_shexp": f"mlp.shared_experts.{part}_proj" for part in ("gate", "up", "down")},
     **{f"ffn_{part}_exps": "mlp.experts" for part in ("gate", "up", "down", "gate_up")},
 }
+WHOLES = ("mlp.experts", "embed_tokens")  # modules that no rule with a class means
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,12 @@ class Rule:
     number: int  # as they stand in the file
     pattern: re.Pattern[str]
     device: str
-    modules: bool  # KTransformers': it names modules, and may name some that ktd has not
+    modules: bool = False  # KTransformers': it names modules, and may name some that ktd has not
+    kind: bool = False  # ... of one class
+
+    def matches(self, tensor: str) -> bool:
+        name = _module(tensor) if self.modules else tensor
+        return not (self.kind and name.endswith(WHOLES)) and self.pattern.search(name) is not None
 
 
 def forced_by(text: str, parts: Sequence[Part], cards: Sequence[str]) -> dict[Part, str]:
@@ -59,7 +68,8 @@ def forced_by(text: str, parts: Sequence[Part], cards: Sequence[str]) -> dict[Pa
         return {}
     rules = [_on_a_card(rule, cards) for rule in _read(text)]
     used: set[int] = set()
-    forced = {part: device for part in parts if (device := _device(part, rules, used)) is not None}
+    own = _own(parts)
+    forced = {part: device for part in parts if (device := _device(part, own[part], rules, used)) is not None}
     unused = [rule for rule in rules if rule.number not in used and not rule.modules]
     if unused:
         raise _refused(unused[0].number, f"no tensor of this model has {unused[0].pattern.pattern!r} in its name")
@@ -68,29 +78,34 @@ def forced_by(text: str, parts: Sequence[Part], cards: Sequence[str]) -> dict[Pa
     return forced
 
 
-def _device(part: Part, rules: Sequence[Rule], used: set[int]) -> str | None:
+def _own(parts: Sequence[Part]) -> dict[Part, list[str]]:
+    """The tensors by which each part is known: one that several share, as a tied head does, is the first one's."""
+    own: dict[Part, list[str]] = {}
+    before: set[str] = set()
+    for part in parts:
+        own[part] = sorted(part.tensors - before)
+        before |= part.tensors
+    return own
+
+
+def _device(part: Part, tensors: Sequence[str], rules: Sequence[Rule], used: set[int]) -> str | None:
     """Where the rules want a part: norms and what else none of them names go with the rest of it."""
-    found: dict[str, Rule] = {}
-    for tensor in sorted(part.tensors):
-        rule = next((rule for rule in rules if rule.pattern.search(_name(tensor, rule))), None)
+    found: dict[str, tuple[Rule, str]] = {}
+    for tensor in tensors:
+        rule = next((rule for rule in rules if rule.matches(tensor)), None)
         if rule is not None:
             used.add(rule.number)
-            found.setdefault(rule.device, rule)
+            found.setdefault(rule.device, (rule, tensor))
     if len(found) > 1:
-        first, second, *_ = found.values()
+        (first, _), (second, _), *_ = found.values()
         where = "" if part.layer is None else f" of layer {part.layer}"
         problem = f"rule {first.number} wants {part.name}{where} on {first.device}"
         raise _refused(second.number, f"{problem}, this one part of it on {second.device}; it can only go as a whole")
-    for device, rule in found.items():
+    for device, (rule, example) in found.items():
         if device == CPU and not part.routed and part.name != "embedding":
-            example = min(part.tensors)
             raise _refused(rule.number, f"{example} on the CPU: only routed experts and the embedding can be there")
         return device
     return None
-
-
-def _name(tensor: str, rule: Rule) -> str:
-    return _module(tensor) if rule.modules else tensor
 
 
 def _module(tensor: str) -> str:
@@ -107,7 +122,7 @@ def _read(text: str) -> Iterator[Rule]:
         raise LoadRefused("bad_option", f"a file of rules has at most {LONGEST} characters, not {len(text)}")
     try:
         listed = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except NO_YAML as error:
         raise LoadRefused("bad_option", f"the rules are no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(listed, list) or not 0 < len(listed) <= MOST_RULES:
         raise LoadRefused("bad_option", f"rules are a YAML list of 1 to {MOST_RULES}, each with match and device")
@@ -121,18 +136,20 @@ def _rule(number: int, item: Any) -> Rule | None:
     if not isinstance(item, Mapping) or "match" not in item:
         raise _refused(number, "it has no match")
     match, device = item["match"], item.get("device")
-    if modules := isinstance(match, Mapping):
-        replace = item.get("replace")
-        kwargs = replace.get("kwargs") if isinstance(replace, Mapping) else None
+    modules, kind = isinstance(match, Mapping), False
+    if isinstance(match, Mapping):
+        replaced = item.get("replace")
+        kwargs = replaced.get("kwargs") if isinstance(replaced, Mapping) else None
         device = kwargs.get("generate_device") if isinstance(kwargs, Mapping) else None
+        kind = "class" in match
         match = match.get("name")
         if match is None or device is None:
             return None
     if not isinstance(match, str) or not isinstance(device, str):
         raise _refused(number, "match and device must be text")
     try:
-        return Rule(number, re.compile(match), device, modules)
-    except (re.error, OverflowError) as error:
+        return Rule(number, re.compile(match), device, modules, kind)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise _refused(number, f"{match!r} is no regular expression: {error}") from error
 
 
@@ -141,7 +158,7 @@ def _on_a_card(rule: Rule, cards: Sequence[str]) -> Rule:
     device = cards[0] if rule.device == CUDA else rule.device
     if device not in (CPU, *cards):
         raise _refused(rule.number, f"there is no device {device!r}; there are {', '.join((CPU, *cards))}")
-    return Rule(rule.number, rule.pattern, device, rule.modules)
+    return replace(rule, device=device)
 
 
 def _refused(number: int, problem: str) -> LoadRefused:

@@ -23,7 +23,6 @@ from ktd.engine.batch import Batch
 from ktd.engine.check import check
 from ktd.engine.draft import Growth
 from ktd.engine.executor import Executor, Floats
-from ktd.engine.gguf import Gguf
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel, open_model
 from ktd.engine.messages import Document, Grammar, Load, Prompt, Sampling, Thought
@@ -226,16 +225,8 @@ def test_no_guesses_are_made_for_more_answers_than_wanted(tmp_path: Path) -> Non
     )
 
 
-def nextn_header() -> Gguf:
-    gguf = headers.deepseek2(layers=3)
-    for part, shape in (("eh_proj", (128, 64)), ("enorm", (64,)), ("hnorm", (64,)), ("shared_head_norm", (64,))):
-        name = f"blk.2.nextn.{part}.weight"
-        gguf.tensors[name] = replace(gguf.tensors["output_norm.weight"], name=name, shape=shape)
-    return gguf
-
-
 def test_the_stages_of_a_block() -> None:
-    gguf = nextn_header()
+    gguf = headers.nextn()
     spec = spec_for(gguf)
     combine, attention, ffn, head = spec.draft
     assert isinstance(combine, Combine) and isinstance(attention, MlaAttention)
@@ -258,14 +249,14 @@ def test_the_stages_of_a_block() -> None:
 
 @pytest.mark.parametrize("part", ["nextn.hnorm", "ffn_down_exps", "attn_output"])
 def test_an_incomplete_block_is_left_out(part: str) -> None:
-    gguf = nextn_header()
+    gguf = headers.nextn()
     del gguf.tensors[f"blk.2.{part}.weight"]
     assert spec_for(gguf).draft == () and len(spec_for(gguf).stages) == 6
 
 
 def test_the_block_takes_only_memory_that_nothing_else_wants() -> None:
-    spec = spec_for(nextn_header())
-    sizes = {tensor.name: 1 << 30 for tensor in check(spec, nextn_header(), {F32})}
+    spec = spec_for(headers.nextn())
+    sizes = {tensor.name: 1 << 30 for tensor in check(spec, headers.nextn(), {F32})}
     alone = replace(spec, draft=())
     needed = place(alone, sizes, Budget(1 << 50, "f16"), Wish()).bytes
     of_block = place(spec, sizes, Budget(1 << 50, "f16"), Wish()).bytes - needed

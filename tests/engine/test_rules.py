@@ -1,10 +1,12 @@
 """Rules of placement: ktd's own, and what KTransformers' files want."""
 
+import headers
 import pytest
 from deepseek_r1 import header
 
 from ktd.engine.demand import Part, parts_of
 from ktd.engine.errors import LoadRefused
+from ktd.engine.gguf import Gguf
 from ktd.engine.models import spec_for
 from ktd.engine.rules import LONGEST, forced_by
 
@@ -45,6 +47,12 @@ KTRANSFORMERS = r"""
     class: "default"
     kwargs: {generate_device: "cpu", prefill_device: "cpu"}
 - match:
+    name: "^model\\.layers\\.(0|[1-9]|[12][0-9])\\.(?!self_attn\\.kv_b_proj).*$"
+    class: torch.nn.Linear
+  replace:
+    class: ktransformers.operators.linear.KTransformersLinear
+    kwargs: {generate_device: "cuda:0", prefill_device: "cuda:0", generate_op: "KLinearMarlin"}
+- match:
     name: "^model\\.layers\\.(0|[1-9]|[12][0-9])\\.mlp\\.experts$"
   replace:
     class: ktransformers.operators.experts.KTransformersExperts
@@ -55,12 +63,6 @@ KTRANSFORMERS = r"""
   replace:
     class: ktransformers.operators.RoPE.YarnRotaryEmbeddingV3
     kwargs: {generate_device: "cuda:0", prefill_device: "cuda:0"}
-- match:
-    name: "^model\\.layers\\.(0|[1-9]|[12][0-9])\\.(?!self_attn\\.kv_b_proj).*$"
-    class: torch.nn.Linear
-  replace:
-    class: ktransformers.operators.linear.KTransformersLinear
-    kwargs: {generate_device: "cuda:0", prefill_device: "cuda:0", generate_op: "KLinearMarlin"}
 - match:
     name: "^model\\.layers\\.([3456][0-9])\\."
   replace:
@@ -91,6 +93,55 @@ def test_ktransformers_files_are_read_for_their_intent(parts: list[Part]) -> Non
     assert ("head", None) not in found
 
 
+# ... and of those for one, where the class alone keeps experts from the rule for all layers.
+ONE_GPU = r"""
+- match:
+    name: "^model\\.layers\\.(?!.*self_attn\\.kv_b_proj).*$"
+    class: torch.nn.Linear
+  replace:
+    class: ktransformers.operators.linear.KTransformersLinear
+    kwargs: {generate_device: "cuda", prefill_device: "cuda"}
+- match:
+    name: "^model\\.layers\\..*\\.mlp\\.experts$"
+  replace:
+    class: ktransformers.operators.experts.KTransformersExperts
+    kwargs: {prefill_device: "cuda", generate_device: "cpu", out_device: "cuda"}
+- match:
+    name: "embed_tokens|lm_head"
+    class: torch.nn.Linear
+  replace:
+    kwargs: {generate_device: "cuda:1"}
+- match:
+    name: "^model.embed_tokens"
+  replace:
+    class: "default"
+    kwargs: {generate_device: "cpu", prefill_device: "cpu"}
+"""
+
+
+def test_a_class_beside_a_name_means_neither_experts_nor_embedding(parts: list[Part]) -> None:
+    found = placed(ONE_GPU, parts)
+    assert {found["routed experts", layer] for layer in range(3, 61)} == {"cpu"}
+    assert {found["attention", layer] for layer in range(61)} == {"cuda:0"}
+    assert (found["embedding", None], found["head", None]) == ("cpu", "cuda:1")
+
+
+def of(gguf: Gguf) -> list[Part]:
+    return parts_of(spec_for(gguf), {tensor.name: tensor.nbytes for tensor in gguf.tensors.values()}, "f16")
+
+
+def test_a_tensor_that_parts_share_is_the_first_ones() -> None:
+    """The embedding, which a tied head and a NextN block read too."""
+    tied, drafting = headers.deepseek2(), headers.nextn()
+    del tied.tensors["output.weight"]
+    for gguf in (tied, drafting):
+        assert placed("- {match: token_embd, device: cpu}", of(gguf)) == {("embedding", None): "cpu"}
+    both = "- {match: token_embd, device: cpu}\n- {match: output, device: cuda}"
+    assert placed(both, of(tied))["head", None] == "cuda:0"
+    with pytest.raises(LoadRefused, match=r"rule 1: blk.2.nextn.\w+.weight on the CPU"):
+        placed("- {match: nextn, device: cpu}", of(drafting))
+
+
 @pytest.mark.parametrize(
     ("rules", "problem"),
     [
@@ -107,6 +158,7 @@ def test_ktransformers_files_are_read_for_their_intent(parts: list[Part]) -> Non
             r"rule 2 wants routed experts of layer 5 on cpu, this one .* on cuda:1",
         ),
         ("- {match: '(', device: cpu}", r"'\(' is no regular expression"),
+        ("- {match: '(?a)(?u)x', device: cpu}", r"is no regular expression: ASCII and UNICODE"),
         ("- {match: 3, device: cpu}", r"match and device must be text"),
         ("- {device: cpu}", r"rule 1: it has no match"),
         ("- cpu", r"rule 1: it has no match"),
@@ -117,6 +169,13 @@ def test_ktransformers_files_are_read_for_their_intent(parts: list[Part]) -> Non
         ("- {match: {class: torch.nn.Linear}, replace: {class: default}}", r"say nothing about any tensor"),
         ("#" * (LONGEST + 1), r"has at most 1048576 characters"),
         ("[" * 5000, r"no YAML"),
+        ("- {match: 2024-13-45, device: cpu}", r"no YAML: month must be in 1\.\.12"),
+        (f"- {{match: {'7' * 5000}, device: cpu}}", r"no YAML"),
+        (f"- {{match: {'1:' * 300}1.5, device: cpu}}", r"no YAML"),
+        ("- {match: !!bool perhaps, device: cpu}", r"no YAML"),
+        ("- {match: !!int '', device: cpu}", r"no YAML"),
+        ("- {match: !!timestamp soon, device: cpu}", r"no YAML"),
+        (f"- {{match: '{'(' * 3000}{')' * 3000}', device: cpu}}", r"is no regular expression: maximum recursion"),
     ],
 )
 def test_what_cannot_be_obeyed_is_refused(rules: str, problem: str, parts: list[Part]) -> None:

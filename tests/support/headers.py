@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ktd.engine.gguf import Gguf, Metadata, Tensor, TensorType, Value
@@ -24,6 +25,15 @@ def deepseek2(*, changed: Mapping[str, Value | None] = {}, layout: str = "split"
     keys = BASE | (SPLIT if layout == "split" else OLD) | {"block_count": layers} | dict(changed)
     values: dict[str, Value] = {f"deepseek2.{key}": v for key, v in keys.items() if v is not None}
     return header({"general.architecture": "deepseek2", **values}, _shapes(keys, layout, layers))
+
+
+def nextn() -> Gguf:
+    """Two layers and a block that predicts the token after the next; it shares embedding and head."""
+    gguf = deepseek2(layers=3)
+    for part, shape in (("eh_proj", (128, 64)), ("enorm", (64,)), ("hnorm", (64,)), ("shared_head_norm", (64,))):
+        name = f"blk.2.nextn.{part}.weight"
+        gguf.tensors[name] = replace(gguf.tensors["output_norm.weight"], name=name, shape=shape)
+    return gguf
 
 
 BASE: dict[str, Value] = {
