@@ -14,6 +14,7 @@ class Card:
     name: str  # cuda:0, cuda:1, ..
     title: str  # as its maker calls it
     free: int  # bytes of its memory
+    unfit: str = ""  # why it cannot be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Demand: the bytes that each part of a model takes of the device that it is on."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ktd.engine.messages import CacheType
 from ktd.engine.placement import CACHE_BLOCKS, ROUTED
@@ -22,6 +23,7 @@ from ktd.engine.spec import (
 )
 
 FIXED_SCRATCH = 320 << 20  # of what is taken a tile at a time: scores, queries in the latent space, unpacked weights
+LOOK_ROWS = 16384  # of the cache that single tokens look back over together
 BLOCK = re.compile(r"blk\.(\d+)\.")
 NAMES: dict[type, str] = {
     Embed: "embedding",
@@ -45,6 +47,7 @@ class Part:
     bytes: int  # of weights, with those made at load
     row: int = 0  # bytes of KV cache for a token
     layer: int | None = None  # as the file counts
+    shared: frozenset[tuple[str, int]] = frozenset()  # tensors that other parts have too, with their bytes
 
     @property
     def routed(self) -> bool:
@@ -54,7 +57,19 @@ class Part:
 def parts_of(spec: ModelSpec, sizes: Mapping[str, int], cache: CacheType) -> list[Part]:
     """In the order of the stages."""
     stages = (*spec.stages, *spec.draft)
-    return [part for index, stage in enumerate(stages) for part in _parts(index, stage, sizes, cache)]
+    parts = [part for index, stage in enumerate(stages) for part in _parts(index, stage, sizes, cache)]
+    counts = Counter(name for part in parts for name in part.tensors)
+    shared = (frozenset((name, sizes[name]) for name in part.tensors if counts[name] > 1) for part in parts)
+    return [replace(part, shared=some) for part, some in zip(parts, shared, strict=True)]
+
+
+def fresh_bytes(parts: Iterable[Part], held: set[tuple[str, int]]) -> int:
+    """Of the weights that parts bring to a device; what they share is there once, and joins what `held` says is."""
+    total = 0
+    for part in parts:
+        total += part.bytes - sum(size for _, size in part.shared & held)
+        held |= part.shared
+    return total
 
 
 def _parts(index: int, stage: Stage, sizes: Mapping[str, int], cache: CacheType) -> Iterator[Part]:
@@ -93,6 +108,11 @@ def _turned(stage: Stage) -> int:
 def scratch_bytes(stages: Sequence[Stage], dim: int, tokens: int) -> int:
     """Of the floats of a step, at most: the stages take turns."""
     return FIXED_SCRATCH + 4 * tokens * (4 * dim + max(_floats(stage) for stage in stages))
+
+
+def look_bytes(stages: Sequence[Stage]) -> int:
+    """For each row of a layer's cache that is looked back over at once: its floats, and what they are copied to."""
+    return 8 * max((stage.cache_width for stage in stages if isinstance(stage, GqaAttention | MlaAttention)), default=0)
 
 
 def _floats(stage: Stage) -> int:

@@ -6,10 +6,10 @@ fit. Layers go to several cards in order, so that all are filled alike.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ktd.engine.cards import Card, ExpertsWish
-from ktd.engine.demand import Part
+from ktd.engine.demand import LOOK_ROWS, Part, fresh_bytes
 from ktd.engine.errors import LoadRefused
 from ktd.engine.hybrid_rows import Rows, rows_of
 from ktd.engine.messages import Residence
@@ -45,6 +45,16 @@ class Request:
     experts: ExpertsWish
     scratch: int  # of each card
     forced: Mapping[Part, str] = field(default_factory=dict)  # by rules
+    look: int = 0  # of each card beside scratch, for a token of the longest text
+
+    def first(self, stages: int) -> "Request":
+        """That of the first stages alone."""
+        forced = {part: device for part, device in self.forced.items() if part.stage < stages}
+        return replace(self, parts=[part for part in self.parts if part.stage < stages], forced=forced)
+
+    def working(self, context: int) -> int:
+        """Bytes of each card to compute with, where texts have up to so many tokens."""
+        return self.scratch + self.look * max(context, LOOK_ROWS)
 
     @property
     def groups(self) -> list[list[Part]]:
@@ -62,6 +72,42 @@ class Request:
     def free_experts(self) -> list[Part]:
         """Those that no rule has placed, one for each layer."""
         return [part for part in self.parts if part.routed and part not in self.forced]
+
+
+@dataclass(slots=True)
+class Room:
+    """What a card has left."""
+
+    left: float  # bytes
+    shared: set[tuple[str, int]] = field(default_factory=set)  # tensors there that other parts have too
+
+    def need(self, parts: Sequence[Part], tokens: int) -> int:
+        return fresh_bytes(parts, set(self.shared)) + sum(part.row for part in parts) * tokens
+
+    def take(self, parts: Sequence[Part], tokens: int) -> None:
+        self.left -= self.need(parts, tokens)
+        self.shared.update(*(part.shared for part in parts))
+
+
+def place_with_draft(request: Request, stages: int) -> Placement:
+    """Of the model's stages, and of the draft's behind them if memory holds it too and the model is none the worse.
+
+    Raises LoadRefused, as place_on_cards.
+    """
+    alone = place_on_cards(request.first(stages))
+    if request.parts[-1].stage < stages:
+        return alone
+    try:
+        beside = place_on_cards(request)
+    except LoadRefused:
+        return alone
+    fits = beside.residence == alone.residence != "streamed" and beside.context == alone.context
+    return beside if fits and _behind(beside, stages) == _behind(alone, stages) else alone
+
+
+def _behind(placement: Placement, stages: int) -> list[bool]:
+    """Of each of the first stages: are its experts on the CPU?"""
+    return [seat.experts == CPU for seat in placement.seats[:stages]]
 
 
 def place_on_cards(request: Request) -> Placement:
@@ -110,24 +156,27 @@ def _filled(request: Request, context: int, count: int, fraction: float) -> Plac
     tokens = _tokens(request, context)
     held = {*request.free_experts[:count]}
     places = {part: device for part, device in request.forced.items() if device != CPU}
-    left = {card.name: card.free * fraction - RESERVE - request.scratch for card in request.cards}
-    for part, device in places.items():
-        left[device] -= cost(part, tokens)
+    rooms = _rooms(request, context, places, tokens, fraction)
     names = [card.name for card in request.cards]
     for group in request.groups:
         own = [part for part in group if part not in request.forced and (part in held or not part.routed)]
-        need = sum(cost(part, tokens) for part in own)
-        while names and left[names[0]] < need:
+        while own and names and rooms[names[0]].left < rooms[names[0]].need(own, tokens):
             names.pop(0)
-        if not names:
+        if own and not names:
             return None
-        left[names[0]] -= need
-        places |= dict.fromkeys(own, names[0])
-    return places if min(left.values()) >= 0 else None
+        if own:
+            rooms[names[0]].take(own, tokens)
+            places |= dict.fromkeys(own, names[0])
+    return places if all(rooms[device].left >= 0 for device in set(places.values())) else None
 
 
-def cost(part: Part, tokens: int) -> int:
-    return part.bytes + part.row * tokens
+def _rooms(request: Request, context: int, places: Places, tokens: int, fraction: float = 1.0) -> dict[str, Room]:
+    """Of the cards beside these parts; one that is nearly full without any has less than none."""
+    beside = RESERVE + request.working(context)
+    rooms = {card.name: Room(card.free * fraction - beside) for card in request.cards}
+    for part, device in places.items():
+        rooms[device].take([part], tokens)
+    return rooms
 
 
 def _tokens(request: Request, context: int) -> int:
@@ -139,44 +188,44 @@ def _placed(request: Request, context: int, reason: str, count: int) -> Placemen
     found = (_filled(request, context, count, fraction) for fraction in fractions)
     places = next(places for places in found if places is not None)
     tokens = _tokens(request, context)
-    _place_embedding(request, places, tokens)
-    tokens *= _several(request, places, tokens)
+    _place_embedding(request, places, context, tokens)
+    tokens *= _several(request, places, context, tokens)
     residence = _residence(request, places)
-    rows = rows_of(Rows(request.parts, places, request.forced, tokens, reason, residence, request.scratch))
+    working, memory = request.working(context), _memory(request)
+    rows = rows_of(Rows(request.parts, places, request.forced, tokens, reason, residence, working, memory))
     return Placement(rows, context, tokens // PAGE_TOKENS, residence, _seats(request.parts, places))
 
 
-def _place_embedding(request: Request, places: Places, tokens: int) -> None:
+def _place_embedding(request: Request, places: Places, context: int, tokens: int) -> None:
     """On a card if nothing else has to stay behind and it fits: a token reads one row of it."""
     embedding = next(part for part in request.parts if part.name == "embedding")
     if embedding in request.forced or len(places) < len(request.parts) - 1:
         return
     device = places[request.groups[0][0]]
-    shared = any(embedding.tensors <= part.tensors for part, name in places.items() if name == device)
-    if shared or _left(request, places, tokens)[device] >= embedding.bytes:
+    room = _rooms(request, context, places, tokens)[device]
+    if room.left >= room.need([embedding], tokens):
         places[embedding] = device
 
 
-def _left(request: Request, places: Places, tokens: int) -> dict[str, int]:
-    left = {card.name: card.free - RESERVE - request.scratch for card in request.cards}
-    for part, device in places.items():
-        left[device] -= cost(part, tokens)
-    return left
-
-
-def _several(request: Request, places: Places, tokens: int) -> int:
+def _several(request: Request, places: Places, context: int, tokens: int) -> int:
     """How many whole contexts the cache holds, where it leaves plenty: other requests, earlier prompts."""
     if request.wish.cache:
         return 1
-    left = _left(request, places, 0)
-    takes = {name: sum(part.row * tokens for part, device in places.items() if device == name) for name in left}
-    return max(1, min([MOST_CONTEXTS, *(left[name] // (PLENTY * bytes) for name, bytes in takes.items() if bytes)]))
+    rooms = _rooms(request, context, places, 0)
+    takes = {name: sum(part.row * tokens for part, device in places.items() if device == name) for name in rooms}
+    times = [int(rooms[name].left // (PLENTY * bytes)) for name, bytes in takes.items() if bytes]
+    return max(1, min([MOST_CONTEXTS, *times]))
+
+
+def _memory(request: Request) -> int:
+    """For what stays on the CPU."""
+    return request.budget.free - HEADROOM - request.budget.scratch
 
 
 def _residence(request: Request, places: Places) -> Residence:
     """Of what stays on the CPU: experts that memory cannot hold are read from disk as they are chosen."""
     behind = sum(part.bytes for part in request.parts if part not in places)
-    room = request.budget.free - HEADROOM - request.budget.scratch
+    room = _memory(request)
     if behind <= room:
         return request.budget.residence
     experts = sum(part.bytes for part in request.parts if part.routed and part not in places)
@@ -205,10 +254,12 @@ def _refusal(request: Request) -> LoadRefused:
         return LoadRefused("out_of_memory", f"{problem} free; those of {most} layers would")
     tokens = _tokens(request, context)
     fixed = [part for part in request.parts if not part.routed and part.name != "embedding"]
-    weights = sum(part.bytes for part in fixed)
+    weights = fresh_bytes(fixed, set())
     cache = sum(part.row for part in fixed) * tokens
-    needed = weights + cache + len(request.cards) * (RESERVE + request.scratch)
-    short = needed - sum(card.free for card in request.cards)
+    beside = RESERVE + request.working(context)
+    some = [card for card in request.cards if card.free > beside] or request.cards
+    needed = weights + cache + len(some) * beside
+    short = needed - sum(card.free for card in some)
     parts = f"{gib(weights)} that every token reads, {gib(cache)} of KV cache for {context} tokens"
     problem = f"model requires more GPU memory ({gib(needed)}: {parts}, the rest to compute with) than is free: {there}"
     return LoadRefused("out_of_memory", f"{problem}; without GPUs (--devices cpu) it needs none", max(short, 0))

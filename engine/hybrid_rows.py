@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ktd.engine.demand import Part
+from ktd.engine.demand import Part, fresh_bytes
 from ktd.engine.messages import PlacementRow, Residence
-from ktd.engine.placement import HELD, ROUTED
+from ktd.engine.placement import HELD, ROUTED, gib
 from ktd.engine.seat import CPU
 
 WHOLE = "every token reads all of it"
@@ -23,6 +23,7 @@ class Rows:
     context: str  # why it is as long as it is
     residence: Residence  # of what is on the CPU
     scratch: int  # of each card
+    memory: int  # that may hold what is on the CPU
 
     def on(self, device: str) -> list[Part]:
         return [part for part in self.parts if self.places.get(part, CPU) == device]
@@ -35,10 +36,18 @@ def rows_of(rows: Rows) -> tuple[PlacementRow, ...]:
 
 def _of_device(rows: Rows, device: str) -> Iterator[PlacementRow]:
     there = rows.on(device)
+    shared: set[tuple[str, int]] = set()
+    left = rows.memory - sum(part.bytes for part in there if not part.routed)
     for name, ruled in dict.fromkeys((part.name, part in rows.forced) for part in there):
         some = [part for part in there if (part.name, part in rows.forced) == (name, ruled)]
         title = f"{name}{_layers(some)}" if name == ROUTED else name
-        yield PlacementRow(title, device, sum(part.bytes for part in some), _reason(rows, some, device))
+        bytes, reason = fresh_bytes(some, shared), _reason(rows, some, device)
+        if device == CPU and name == ROUTED and rows.residence == "streamed":
+            held = min(bytes, max(0, left))
+            left -= held
+            reason = f"{reason}; {gib(bytes)} on disk, read as they are chosen: memory holds {held / bytes:.0%}"
+            bytes = held
+        yield PlacementRow(title, device, bytes, reason)
     if device != CPU:
         yield PlacementRow("scratch", device, rows.scratch, "activations of a step")
         if cache := sum(part.row for part in there) * rows.tokens:
@@ -49,7 +58,9 @@ def _reason(rows: Rows, parts: Sequence[Part], device: str) -> str:
     if parts[0] in rows.forced:
         return "by a rule"
     if device == CPU:
-        return f"{CHOSEN if parts[0].routed else 'a token reads one row of it'}; {HELD[rows.residence]}"
+        if parts[0].routed:
+            return CHOSEN if rows.residence == "streamed" else f"{CHOSEN}; {HELD[rows.residence]}"
+        return f"a token reads one row of it; {HELD[rows.residence]}"
     return "as many as fit beside the rest, or were asked for" if parts[0].routed else WHOLE
 
 

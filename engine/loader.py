@@ -13,7 +13,7 @@ from ktd.engine.memory import available_memory
 from ktd.engine.messages import DRAFTING, Load, Loaded, PlacementRow
 from ktd.engine.models import spec_for
 from ktd.engine.opening import Opened, Reading, on_cpu
-from ktd.engine.placement import DEFAULT_CONTEXT, Placement, routed_experts
+from ktd.engine.placement import DEFAULT_CONTEXT, Placement, staying
 from ktd.engine.seat import CPU, TORCH_CPU
 from ktd.engine.spec import ModelSpec, weights
 from ktd.engine.tokenizer import Tokenizer
@@ -81,9 +81,13 @@ def _open(load: Load, progress: Progress) -> tuple[OpenModel, Loaded]:
 
 def _opened(reading: Reading) -> Opened:
     """On the devices that were asked for; those that were only offered are left alone where they are too small."""
-    cards = _cards(reading.load, reading.free)
-    if not cards:
-        return on_cpu(reading)
+    offered = _cards(reading.load, reading.free)
+    cards = [card for card in offered if not card.unfit]
+    opened = _on(reading, cards) if cards else on_cpu(reading)
+    return _noted(opened, [PlacementRow("nothing", card.name, 0, card.unfit) for card in offered if card.unfit])
+
+
+def _on(reading: Reading, cards: Sequence[Card]) -> Opened:
     from ktd.engine.gpu.opening import on_cards
 
     try:
@@ -91,13 +95,16 @@ def _opened(reading: Reading) -> Opened:
     except LoadRefused as refusal:
         if reading.load.devices != AUTO or refusal.kind != "out_of_memory":
             raise
-        opened = on_cpu(reading)
-        note = PlacementRow("nothing", ", ".join(card.name for card in cards), 0, str(refusal))
-        return replace(opened, placement=replace(opened.placement, rows=(*opened.placement.rows, note)))
+        names = ", ".join(card.name for card in cards)
+        return _noted(on_cpu(reading), [PlacementRow("nothing", names, 0, str(refusal))])
+
+
+def _noted(opened: Opened, notes: Sequence[PlacementRow]) -> Opened:
+    return replace(opened, placement=replace(opened.placement, rows=(*opened.placement.rows, *notes)))
 
 
 def _cards(load: Load, free: int) -> Sequence[Card]:
-    """Raises LoadRefused for one that was named and is not there."""
+    """Raises LoadRefused for one that was named and is not there, or is unfit."""
     if load.devices == CPU or (load.devices == AUTO and not any(NVIDIA.glob("*"))):
         return ()
     if load.devices == TORCH_CPU:
@@ -127,8 +134,7 @@ def _machine(load: Load) -> _core.Machine:
 
 
 def _loaded(load: Load, spec: ModelSpec, placement: Placement, sizes: Mapping[str, int]) -> Loaded:
-    passing = routed_experts(spec) if placement.residence == "streamed" else frozenset()
-    mapped = sum(size for name, size in sizes.items() if name not in passing)
+    mapped = sum(sizes[name] for name in staying(spec, placement))
     memory = placement.bytes - placement.gpu_bytes
     return Loaded(
         architecture=spec.architecture,

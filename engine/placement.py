@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ktd.engine.errors import LoadRefused
 from ktd.engine.messages import CacheType, PlacementRow, Residence
-from ktd.engine.seat import CUDA, Seat
+from ktd.engine.seat import CPU, CUDA, Seat
 from ktd.engine.spec import Embed, GqaAttention, Head, MlaAttention, ModelSpec, MoeFfn, weights
 
 PAGE_TOKENS = 32
@@ -93,6 +93,20 @@ def routed_experts(spec: ModelSpec) -> frozenset[str]:
     """Names of the weights of which a token needs only a few parts."""
     stages = (stage for stage in spec.stages if isinstance(stage, MoeFfn))
     return frozenset(weight.name for stage in stages for weight in weights(stage.experts))
+
+
+def staying(spec: ModelSpec, placement: Placement) -> set[str]:
+    """Tensors that main memory holds for good: no GPU has them, nor are they experts read as they are chosen."""
+    stages = (*spec.stages, *spec.draft)
+    seats = placement.seats or (Seat(CPU),) * len(stages)
+    staying: set[str] = set()
+    for stage, seat in zip(stages, seats, strict=True):
+        experts = {weight.name for weight in weights(stage.experts)} if isinstance(stage, MoeFfn) else set()
+        if not seat.device.startswith(CUDA):
+            staying |= {weight.name for weight in weights(stage)} - experts
+        if placement.residence != "streamed" and not (seat.experts or seat.device).startswith(CUDA):
+            staying |= experts
+    return staying
 
 
 def _place(spec: ModelSpec, sizes: Mapping[str, int], budget: Budget, wish: Wish) -> Placement:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 
 from ktd.engine.cards import Card, experts_wish
-from ktd.engine.demand import Part, parts_of, scratch_bytes
+from ktd.engine.demand import Part, look_bytes, parts_of, scratch_bytes
 from ktd.engine.errors import LoadRefused
 from ktd.engine.gpu.executor import TorchExecutor
-from ktd.engine.hybrid import Request, place_on_cards
+from ktd.engine.hybrid import Request, place_with_draft
 from ktd.engine.messages import PlacementRow
 from ktd.engine.opening import Opened, Reading
 from ktd.engine.placement import Placement, gib
@@ -26,9 +26,10 @@ def on_cards(reading: Reading, cards: Sequence[Card]) -> Opened:
     forced = forced_by(reading.load.rules, parts, [card.name for card in cards])
     for attempt in range(ATTEMPTS):
         some = [replace(card, free=int(card.free * LESS**attempt)) for card in cards]
-        placement = place_on_cards(_request(reading, parts, some, forced))
+        placement = place_with_draft(_request(reading, parts, some, forced), len(reading.spec.stages))
+        kept = reading if len(placement.seats) > len(reading.spec.stages) else reading.without_draft()
         try:
-            return _opened(reading, placement if not attempt else _said(placement, cards, some))
+            return _opened(kept, placement if not attempt else _said(placement, cards, some))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()  # what was brought there has no owner any more
     free = ", ".join(f"{card.name} ({gib(card.free)} free)" for card in cards)
@@ -48,6 +49,7 @@ def _request(reading: Reading, parts: Sequence[Part], cards: Sequence[Card], for
         experts=experts_wish(reading.load.gpu_experts),
         scratch=scratch_bytes((*spec.stages, *spec.draft), spec.dim, step),
         forced=forced,
+        look=look_bytes((*spec.stages, *spec.draft)),
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ktd.engine.batch import Batch
+from ktd.engine.demand import LOOK_ROWS
 
 Array = NDArray[np.integer]
 
@@ -53,12 +54,27 @@ def step_on(device: torch.device, batch: Batch, page_tokens: int, given: NDArray
 
 
 def _groups(batch: Batch, page_tokens: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Single tokens of all sequences together; a sequence with more of them by itself."""
+    """Single tokens of sequences together; a sequence with more of them by itself."""
     changes = np.flatnonzero(np.diff(batch.sequences)) + 1
     runs = np.split(np.arange(len(batch.tokens)), changes)
-    singles = [run for run in runs if len(run) == 1]
-    for tokens in ([np.stack(singles)] if singles else []) + [run[None] for run in runs if len(run) > 1]:
+    singles = np.array([run[0] for run in runs if len(run) == 1], np.int64)
+    for tokens in (*_alike(singles, batch, page_tokens), *(run[None] for run in runs if len(run) > 1)):
         positions = batch.positions[tokens]
         lengths = positions[:, -1:] + 1
         used = -(-int(lengths.max()) // page_tokens)
         yield tokens, positions, lengths, batch.pages[batch.sequences[tokens[:, 0]], :used]
+
+
+def _alike(singles: Array, batch: Batch, page_tokens: int) -> Iterator[Array]:
+    """Tokens [s, 1] of texts about as long: each takes the memory of the longest beside it, LOOK_ROWS all together.
+
+    One of a longer text than that looks back alone.
+    """
+    singles = singles[np.argsort(batch.positions[singles], kind="stable")]
+    first = 0
+    for last, rows in enumerate((batch.positions[singles] // page_tokens + 1) * page_tokens):
+        if last > first and (last + 1 - first) * int(rows) > LOOK_ROWS:
+            yield singles[first:last, None]
+            first = last
+    if len(singles):
+        yield singles[first:, None]

@@ -1,17 +1,28 @@
 """Placement on cards, for DeepSeek-R1 as its files really are."""
 
+from dataclasses import replace
+
 import deepseek_r1
 import headers
 import pytest
 
 from ktd.engine.cards import Card, ExpertsWish, experts_wish
-from ktd.engine.demand import Part, parts_of, scratch_bytes
+from ktd.engine.demand import LOOK_ROWS, Part, look_bytes, parts_of, scratch_bytes
 from ktd.engine.errors import LoadRefused
 from ktd.engine.gguf import Gguf
-from ktd.engine.hybrid import RESERVE, Request, place_on_cards
+from ktd.engine.hybrid import RESERVE, Request, place_on_cards, place_with_draft
 from ktd.engine.messages import CacheType
 from ktd.engine.models import spec_for
-from ktd.engine.placement import DEFAULT_CONTEXT, MOST_CONTEXTS, PAGE_TOKENS, Budget, Placement, Wish
+from ktd.engine.placement import (
+    DEFAULT_CONTEXT,
+    HEADROOM,
+    MOST_CONTEXTS,
+    PAGE_TOKENS,
+    Budget,
+    Placement,
+    Wish,
+    staying,
+)
 from ktd.engine.seat import CPU
 from ktd.engine.spec import Embed, MoeFfn
 
@@ -34,8 +45,16 @@ def request(
     sizes = {name: tensor.nbytes for name, tensor in gguf.tensors.items()}
     cards = [Card(f"cuda:{number}", "a card", bytes) for number, bytes in enumerate(vram)]
     stages = (*spec.stages, *spec.draft)
-    scratch = scratch_bytes(stages, spec.dim, 512)
-    return Request(parts_of(spec, sizes, cache), spec.context, Budget(ram, cache), wish, cards, experts, scratch)
+    return Request(
+        parts=parts_of(spec, sizes, cache),
+        trained=spec.context,
+        budget=Budget(ram, cache),
+        wish=wish,
+        cards=cards,
+        experts=experts,
+        scratch=scratch_bytes(stages, spec.dim, 512),
+        look=look_bytes(stages),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +198,91 @@ def test_every_stage_has_a_seat_and_every_part_a_row() -> None:
     weights = sum(row.bytes for row in placement.rows if row.part not in ("scratch", "KV cache"))
     assert weights == sum(tensor.nbytes for tensor in gguf.tensors.values())
     assert isinstance(parts_of(spec, {t.name: t.nbytes for t in gguf.tensors.values()}, "f16")[0], Part)
+
+
+def test_a_card_that_is_nearly_full_is_left_out(iq1_s: Gguf) -> None:
+    """Wherever it stands, what the other holds alone is placed."""
+    alone = place_on_cards(request(iq1_s, H200))
+    for vram, device in (((GIB // 4, H200), "cuda:1"), ((H200, GIB // 4), "cuda:0")):
+        placement = place_on_cards(request(iq1_s, *vram))
+        assert {seat.device for seat in placement.seats} == {device}
+        assert (placement.context, placement.pages) == (alone.context, alone.pages)
+        assert placement.gpu_bytes == alone.gpu_bytes
+    with pytest.raises(LoadRefused) as one:
+        place_on_cards(request(iq1_s, 8 * GIB))
+    with pytest.raises(LoadRefused) as beside:
+        place_on_cards(request(iq1_s, GIB // 4, 8 * GIB))
+    assert beside.value.short == one.value.short
+
+
+def test_a_longer_context_needs_more_to_look_back_over(iq1_s: Gguf) -> None:
+    def scratch(context: int) -> int:
+        placement = place_on_cards(request(iq1_s, H200, wish=Wish(context=context)))
+        return next(row.bytes for row in placement.rows if row.part == "scratch")
+
+    assert scratch(2048) == scratch(LOOK_ROWS)
+    assert scratch(163840) - scratch(LOOK_ROWS) == (163840 - LOOK_ROWS) * 576 * 8
+
+
+def test_of_experts_on_disk_memory_holds_what_it_can(iq1_s: Gguf) -> None:
+    ram, embedding = 64 * GIB, iq1_s.tensors["token_embd.weight"].nbytes
+    placement = place_on_cards(request(iq1_s, 14 * GIB, ram=ram))
+    rows = {row.part: row for row in placement.rows if row.device == CPU}
+    experts = rows["routed experts of layers 3-60"]
+    assert experts.bytes == ram - HEADROOM - embedding
+    assert "GiB on disk, read as they are chosen: memory holds 5" in experts.reason
+    assert staying(spec_for(iq1_s), placement) == {"token_embd.weight"}
+
+
+def test_what_stays_in_memory_is_what_no_card_has(iq1_s: Gguf) -> None:
+    spec = spec_for(iq1_s)
+    held = staying(spec, place_on_cards(request(iq1_s, 14 * GIB)))
+    assert held == {name for name in iq1_s.tensors if name == "token_embd.weight" or "_exps." in name}
+    assert staying(spec, place_on_cards(request(iq1_s, H200))) == set()
+    assert staying(spec, Placement((), 0, 0, "mapped")) == set(iq1_s.tensors)
+
+
+def drafting(vram: int, ram: int = PLENTY, experts: ExpertsWish = FITTING) -> tuple[Request, int]:
+    """A model of two layers and a block that predicts, every tensor of a GiB; and the number of the model's stages."""
+    gguf = headers.nextn()
+    spec, asked = spec_for(gguf), request(gguf, vram, ram=ram, experts=experts)
+    return replace(asked, parts=parts_of(spec, dict.fromkeys(gguf.tensors, GIB), "f16")), len(spec.stages)
+
+
+def weights(placement: Placement) -> int:
+    return sum(row.bytes for row in placement.rows if row.part not in ("scratch", "KV cache"))
+
+
+def test_what_two_parts_share_is_on_a_card_once() -> None:
+    asked, _ = drafting(PLENTY)
+    placement = place_on_cards(asked)
+    assert on(placement, CPU) == 0
+    assert weights(placement) == GIB * len(headers.nextn().tensors)
+    exact = replace(asked, wish=Wish(context=256, cache=256))
+    needed = on(place_on_cards(exact), "cuda:0") + RESERVE
+    assert on(place_on_cards(replace(exact, cards=[Card("cuda:0", "a card", needed)])), CPU) == 0
+
+
+def test_a_draft_takes_only_what_the_model_does_not_want() -> None:
+    asked, stages = drafting(PLENTY)
+    assert len(place_with_draft(asked, stages).seats) > stages
+    alone = place_on_cards(asked.first(stages))
+    tight, _ = drafting(on(alone, "cuda:0") + RESERVE + GIB)
+    placement = place_with_draft(tight, stages)
+    assert placement.seats == alone.seats
+    assert weights(placement) == weights(alone)
+
+
+def test_a_draft_does_not_send_experts_to_the_disk() -> None:
+    """Three tensors of the model's experts and the embedding stay behind, and three of the draft's."""
+    none = ExpertsWish(layers=0)
+    for ram, kept, residence in ((8, True, "mapped"), (6, False, "mapped"), (3, False, "streamed")):
+        asked, stages = drafting(PLENTY, ram * GIB, none)
+        placement = place_with_draft(asked, stages)
+        assert (len(placement.seats) > stages, placement.residence) == (kept, residence)
+
+
+def test_rules_for_a_draft_that_is_left_out_are_too() -> None:
+    asked, stages = drafting(PLENTY, 6 * GIB, ExpertsWish(layers=0))
+    ruled = {part: "cuda:0" for part in asked.parts if part.name == "NextN block"}
+    assert ruled and len(place_with_draft(replace(asked, forced=ruled), stages).seats) == stages

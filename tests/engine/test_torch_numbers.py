@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from stepper import TorchStepper
 from tiny_deepseek import Export
 
+from ktd.engine.batch import Batch
+from ktd.engine.demand import LOOK_ROWS
+from ktd.engine.gpu import step as steps
+from ktd.engine.placement import PAGE_TOKENS
+
 FACTOR = 8
 TOKENS = [int(t) for t in np.random.default_rng(11).integers(0, 96, 150)]
 DEEPSEEK = [*tiny_deepseek.VARIANTS, *tiny_deepseek.RELATIVES]
@@ -56,6 +61,40 @@ def test_grouped_query_attention(name: str, tmp_path: Path) -> None:
     tiny_export.export(model, tiny, tmp_path / "model.gguf", Type.F32)
     assert_close(in_parts(TorchStepper(tmp_path / "model.gguf", hybrid=True)), exact, rough)
     assert_close(TorchStepper(tmp_path / "model.gguf").read(TOKENS), exact, rough)
+
+
+def test_single_tokens_of_long_and_short_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one step, and in groups that look back over 128 rows at most, or over one text's."""
+    monkeypatch.setattr(steps, "LOOK_ROWS", 128)
+    tiny = tiny_families.MODELS["qwen3"]
+    model = tiny_families.make(tiny)
+    exact, rough = tiny_families.logits(model, TOKENS, torch.float64), tiny_families.logits(model, TOKENS)
+    tiny_export.export(model, tiny, tmp_path / "model.gguf", Type.F32)
+    stepper = TorchStepper(tmp_path / "model.gguf")
+    lengths = [140, 3, 70, 31, 32, 33, 5]
+    stepper.step({s: (TOKENS[:length], 0) for s, length in enumerate(lengths)})
+    found = stepper.step({s: (TOKENS[length : length + 1], length) for s, length in enumerate(lengths)})
+    ours = np.concatenate([found[s] for s in range(len(lengths))])
+    assert_close(ours, exact[lengths], rough[lengths])
+
+
+def test_what_single_tokens_look_back_over_is_bounded() -> None:
+    """Of 64 short texts and four long ones no group takes more rows of cache than it may, or than one text has."""
+    lengths = np.array([100, 30000] + [100] * 31 + [20000] + [100] * 32 + [5000, 4000], np.int32)
+    count, most = len(lengths), -(-int(lengths.max()) // PAGE_TOKENS)
+    batch = Batch(
+        tokens=np.zeros(count, np.int32),
+        positions=lengths - 1,
+        sequences=np.arange(count, dtype=np.int32),
+        pages=np.zeros((count, most), np.int32),
+        rows=np.arange(count, dtype=np.int32),
+        kept=np.arange(0, dtype=np.int32),
+    )
+    groups = steps.step_on(torch.device("cpu"), batch, PAGE_TOKENS).groups
+    rows = [group.pages.numel() * PAGE_TOKENS for group in groups]
+    assert rows == [64 * 128, 2 * 5024, 20000, 30016]
+    assert all(len(group.tokens) == 1 or size <= LOOK_ROWS for group, size in zip(groups, rows, strict=True))
+    assert sorted(torch.cat([group.tokens.flatten() for group in groups]).tolist()) == list(range(count))
 
 
 @pytest.mark.parametrize("name", tiny_encoders.MODELS)
