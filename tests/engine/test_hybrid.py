@@ -267,10 +267,14 @@ def test_a_draft_takes_only_what_the_model_does_not_want() -> None:
     asked, stages = drafting(PLENTY)
     assert len(place_with_draft(asked, stages).seats) > stages
     alone = place_on_cards(asked.first(stages))
-    tight, _ = drafting(on(alone, "cuda:0") + RESERVE + GIB)
-    placement = place_with_draft(tight, stages)
-    assert placement.seats == alone.seats
-    assert weights(placement) == weights(alone)
+    kept = []
+    for spare in range(25):
+        tight, _ = drafting(on(alone, "cuda:0") + RESERVE + spare * GIB)
+        placement = place_with_draft(tight, stages)
+        assert [seat.experts for seat in placement.seats[:stages]] == [seat.experts for seat in alone.seats]
+        kept.append(len(placement.seats) > stages)
+        assert kept[-1] or weights(placement) == weights(alone)
+    assert kept == sorted(kept) and set(kept) == {False, True}
 
 
 def test_a_draft_does_not_send_experts_to_the_disk() -> None:

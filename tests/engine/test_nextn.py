@@ -19,15 +19,18 @@ from answers import Desk, Watched, chat
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from ktd.engine import loader
 from ktd.engine.batch import Batch
 from ktd.engine.check import check
 from ktd.engine.draft import Growth
 from ktd.engine.executor import Executor, Floats
+from ktd.engine.hybrid import RESERVE
 from ktd.engine.jobs import Jobs
 from ktd.engine.loader import OpenModel, open_model
 from ktd.engine.messages import Document, Grammar, Load, Prompt, Sampling, Thought
 from ktd.engine.models import spec_for
 from ktd.engine.placement import PAGE_TOKENS, Budget, Wish, draft_fits, place
+from ktd.engine.seat import TORCH_CPU
 from ktd.engine.spec import Combine, Head, MlaAttention, MoeFfn
 
 FACTOR = 8
@@ -290,3 +293,21 @@ def test_an_answer_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     desk.drain()
     assert spoilt.failed.kind == "engine"
     assert other.done.context == alone.done.context
+
+
+@pytest.mark.parametrize("spare", [0, 64 << 20])
+def test_a_card_holds_the_block_only_beside_all_of_the_model(
+    spare: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that is half of memory and just holds the model, or the block too."""
+    path = written("glm4moe", made("glm4moe"), tmp_path / "model.gguf")
+    load, plain = (
+        Load((str(path),), devices=TORCH_CPU, context=64, cache_tokens=64, drafting=drafting) for drafting in (1, 0)
+    )
+    _, alone = open_model(plain, lambda done, total: None)
+    needed = sum(row.bytes for row in alone.placement if row.device == TORCH_CPU) + RESERVE
+    monkeypatch.setattr(loader, "available_memory", lambda: 2 * (needed + spare))
+    model, loaded = open_model(load, lambda done, total: None)
+    assert bool(model.spec.draft) == bool(spare)
+    assert "routed experts" in " ".join(row.part for row in loaded.placement if row.device == TORCH_CPU)
+    assert spare or loaded.placement == alone.placement
